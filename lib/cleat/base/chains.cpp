@@ -1,0 +1,87 @@
+#include <cleat/base/chains.hpp>
+
+#include <boost/asio/query.hpp>
+#include <boost/asio/execution/context.hpp>
+
+#include <mutex>
+#include <ostream>
+#include <string_view>
+
+namespace cleat {
+namespace detail {
+
+class chain_list final : public boost::asio::execution_context::service {
+ public:
+  using key_type = chain_list;
+  static boost::asio::execution_context::id id;
+
+  explicit chain_list(boost::asio::execution_context& context) : service(context) {}
+
+  void add(chain_link& link) {
+    std::lock_guard const lock{mutex_};
+    link.after_ = first_;
+    if (first_ != nullptr) first_->before_ = &link;
+    first_ = &link;
+    ++size_;
+  }
+
+  void remove(chain_link& link) noexcept {
+    std::lock_guard const lock{mutex_};
+    if (link.before_ != nullptr) {
+      link.before_->after_ = link.after_;
+    } else {
+      first_ = link.after_;
+    }
+    if (link.after_ != nullptr) link.after_->before_ = link.before_;
+    --size_;
+  }
+
+  std::size_t size() {
+    std::lock_guard const lock{mutex_};
+    return size_;
+  }
+
+  void dump(std::ostream& out) {
+    std::lock_guard const lock{mutex_};
+    std::size_t number = 0;
+    for (chain_link const* link = first_; link != nullptr; link = link->after_) {
+      out << "chain " << ++number << " of " << size_ << (link->env_.waiting_on() == nullptr ? " (running)" : "")
+          << (link->env_.cancel_requested() ? " (cancelled)" : "") << '\n';
+      std::size_t depth = 0;
+      for (frame const* f = link->env_.innermost(); f != nullptr; f = f->parent) {
+        std::string_view file = f->at.file_name();
+        if (auto const slash = file.rfind('/'); slash != std::string_view::npos) file.remove_prefix(slash + 1);
+        out << "  #" << depth++ << ' ' << f->at.function_name() << " at " << file << ':' << f->at.line() << '\n';
+      }
+    }
+  }
+
+ private:
+  void shutdown() override {}
+
+  std::mutex mutex_;
+  chain_link* first_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+boost::asio::execution_context::id chain_list::id;
+
+chain_link::chain_link(environment::executor_type const& executor, environment const& env)
+    : list_(boost::asio::use_service<chain_list>(boost::asio::query(executor, boost::asio::execution::context))),
+      env_(env) {
+  list_.add(*this);
+}
+
+chain_link::~chain_link() { list_.remove(*this); }
+
+}  // namespace detail
+
+std::size_t chain_count(boost::asio::execution_context& context) {
+  return boost::asio::use_service<detail::chain_list>(context).size();
+}
+
+void dump_chains(boost::asio::execution_context& context, std::ostream& out) {
+  boost::asio::use_service<detail::chain_list>(context).dump(out);
+}
+
+}  // namespace cleat

@@ -1,0 +1,138 @@
+#include <cleat/base/clock.hpp>
+
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/query.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <utility>
+
+namespace cleat {
+namespace {
+
+/// The machine's own time.
+class system_source final : public clock::source {
+ public:
+  system_source(clock& owner, boost::asio::execution_context& context) : owner_(owner), context_(context) {}
+
+  [[nodiscard]] time_point now() const noexcept override { return std::chrono::steady_clock::now(); }
+  [[nodiscard]] std::chrono::system_clock::time_point wall() const noexcept override {
+    return std::chrono::system_clock::now();
+  }
+
+  void arm(time_point due) override {
+    if (!timer_) timer_.emplace(static_cast<boost::asio::io_context&>(context_));
+    if (due == never) {
+      timer_->cancel();
+      return;
+    }
+    timer_->expires_at(due);
+    timer_->async_wait([&owner = owner_](boost::system::error_code aborted) {
+      if (!aborted) owner.ring_due();
+    });
+  }
+
+ private:
+  clock& owner_;
+  boost::asio::execution_context& context_;
+  std::optional<boost::asio::steady_timer> timer_;
+};
+
+}  // namespace
+
+boost::asio::execution_context::id clock::id;
+
+clock::clock(boost::asio::execution_context& context)
+    : service(context), source_(std::make_unique<system_source>(*this, context)) {}
+
+clock& clock::of(environment::executor_type const& executor) {
+  return boost::asio::use_service<clock>(boost::asio::query(executor, boost::asio::execution::context));
+}
+
+void clock::set(alarm& a, time_point due) {
+  std::unique_lock lock{mutex_};
+  if (closed_) return;
+  if (a.is_linked()) alarms_.erase(alarms_.iterator_to(a));
+  a.due_ = due;
+  alarms_.insert(a);
+  if (alarms_.begin()->due_ < armed_for_) arm_for_first(lock);
+}
+
+bool clock::unset(alarm& a) noexcept {
+  std::unique_lock lock{mutex_};
+  if (!a.is_linked()) return false;
+  alarms_.erase(alarms_.iterator_to(a));
+  // Only an empty set disarms: a wake-up too early costs less than a system call for each alarm that is unset.
+  if (alarms_.empty() && armed_for_ != never) arm_for_first(lock);
+  return true;
+}
+
+void clock::ring_due() {
+  std::unique_lock lock{mutex_};
+  armed_for_ = never;
+  time_point const now = source_->now();
+  while (!alarms_.empty() && alarms_.begin()->due_ <= now) {
+    alarm& a = *alarms_.begin();
+    alarms_.erase(alarms_.begin());
+    lock.unlock();
+    a.ring();
+    lock.lock();
+  }
+  arm_for_first(lock);
+}
+
+time_point clock::next_due() const noexcept {
+  std::lock_guard const lock{mutex_};
+  return alarms_.empty() ? never : alarms_.begin()->due_;
+}
+
+void clock::replace(std::unique_ptr<source> with) {
+  std::lock_guard const lock{mutex_};
+  source_ = std::move(with);
+}
+
+void clock::arm_for_first(std::unique_lock<std::mutex>&) {
+  time_point const first = alarms_.empty() ? never : alarms_.begin()->due_;
+  if (first == armed_for_) return;
+  armed_for_ = first;
+  source_->arm(first);
+}
+
+void clock::shutdown() {
+  std::unique_lock lock{mutex_};
+  closed_ = true;
+  while (!alarms_.empty()) {
+    alarm& a = *alarms_.begin();
+    alarms_.erase(alarms_.begin());
+    lock.unlock();
+    a.forget();  // destroys the chain that waits; its frames may unset other alarms
+    lock.lock();
+  }
+  source_.reset();
+}
+
+result<void> sleep_until::await_resume() const noexcept {
+  if (cancelled_) return failure{boost::asio::error::operation_aborted};
+  return {};
+}
+
+void sleep_until::begin(bool cancelled) {
+  cancelled_ = cancelled;
+  if (cancelled) return complete();
+  clock_ = &clock::of(env().executor());
+  if (due_ <= clock_->now()) return complete();
+  clock_->set(*this, due_);
+}
+
+void sleep_until::cancel() noexcept {
+  cancelled_ = true;
+  if (clock_->unset(*this)) complete_later();
+}
+
+void sleep_until::ring() noexcept {
+  boost::asio::dispatch(env().executor(), resumption{this});
+}
+
+}  // namespace cleat

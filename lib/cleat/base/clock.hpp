@@ -1,0 +1,115 @@
+#pragma once
+
+#include <cleat/base/environment.hpp>
+#include <cleat/base/result.hpp>
+
+#include <boost/asio/execution_context.hpp>
+#include <boost/intrusive/set.hpp>
+
+#include <chrono>
+#include <memory>
+#include <mutex>
+
+namespace cleat {
+
+/// Monotonic time: what deadlines are made of. Only ever taken from a `clock`, which a simulation may drive.
+using time_point = std::chrono::steady_clock::time_point;
+using duration = std::chrono::steady_clock::duration;
+
+/// "No deadline."
+inline constexpr time_point never = time_point::max();
+
+/// `t + d`, never beyond `never`.
+[[nodiscard]] constexpr time_point saturated_add(time_point t, duration d) noexcept {
+  return d > never - t ? never : t + d;
+}
+
+/// Something to be woken at a time. `ring` is called once, without locks, on a thread of the execution context.
+class alarm : public boost::intrusive::set_base_hook<> {
+ public:
+  alarm(alarm const&) = delete;
+  alarm& operator=(alarm const&) = delete;
+
+  friend bool operator<(alarm const& a, alarm const& b) noexcept { return a.due_ < b.due_; }
+
+ protected:
+  alarm() noexcept = default;
+  ~alarm() = default;
+
+ private:
+  friend class clock;
+  virtual void ring() noexcept = 0;
+  /// The context goes away and the alarm will never ring.
+  virtual void forget() noexcept = 0;
+
+  time_point due_ = never;
+};
+
+/// The time of one execution context. Everything in cleat reads time here and waits here, so that a simulation can
+/// replace it. One system timer serves all alarms; it is armed when the earliest alarm changes and not otherwise.
+///
+/// Thread safety: all members may be called from any thread.
+class clock final : public boost::asio::execution_context::service {
+ public:
+  using key_type = clock;
+  static boost::asio::execution_context::id id;
+
+  /// Where time comes from and who calls `ring_due` when it has come.
+  class source {
+   public:
+    virtual ~source() = default;
+    [[nodiscard]] virtual time_point now() const noexcept = 0;
+    [[nodiscard]] virtual std::chrono::system_clock::time_point wall() const noexcept = 0;
+    /// Call `ring_due` at `due`; replaces an earlier wish. `never`: no more.
+    virtual void arm(time_point due) = 0;
+  };
+
+  explicit clock(boost::asio::execution_context& context);
+
+  [[nodiscard]] static clock& of(environment::executor_type const& executor);
+
+  [[nodiscard]] time_point now() const noexcept { return source_->now(); }
+  /// The time on the wall, for logs and identifiers only.
+  [[nodiscard]] std::chrono::system_clock::time_point wall() const noexcept { return source_->wall(); }
+
+  /// Sets `a` to ring at `due`, instead of what it was set to before.
+  void set(alarm& a, time_point due);
+  /// Whether `a` was still set; if not, it has rung or is about to.
+  bool unset(alarm& a) noexcept;
+
+  /// Rings all alarms that are due, in the order of their times. For sources.
+  void ring_due();
+  /// The earliest alarm, or `never`.
+  [[nodiscard]] time_point next_due() const noexcept;
+  /// Replaces the source, for simulations; only while no alarm is set.
+  void replace(std::unique_ptr<source> with);
+
+ private:
+  void shutdown() override;
+  void arm_for_first(std::unique_lock<std::mutex>& lock);
+
+  mutable std::mutex mutex_;
+  boost::intrusive::multiset<alarm> alarms_;
+  std::unique_ptr<source> source_;
+  time_point armed_for_ = never;
+  bool closed_ = false;
+};
+
+/// Waits: `result<void> r = co_await sleep_until(t);` fails only as `cancelled`.
+class sleep_until final : public leaf, private alarm {
+ public:
+  explicit sleep_until(time_point due) noexcept : due_(due) {}
+  result<void> await_resume() const noexcept;
+
+ private:
+  void begin(bool cancelled) override;
+  void cancel() noexcept override;
+  void ring() noexcept override;
+  void forget() noexcept override { drop(); }
+
+  time_point due_;
+  clock* clock_ = nullptr;
+  bool cancelled_ = false;
+};
+
+}  // namespace cleat

@@ -1,0 +1,177 @@
+#pragma once
+
+#include <cleat/base/call.hpp>
+#include <cleat/base/failure.hpp>
+
+#include <cstddef>
+#include <span>
+#include <string_view>
+#include <tuple>
+
+namespace cleat {
+
+// The events of the framework: a closed set. What they refer to lives only as long as the notification.
+
+/// A call enters the pipeline.
+struct call_started {
+  call const& of;
+};
+
+/// A call leaves the pipeline. `error` is null when it succeeded.
+struct call_ended {
+  call const& of;
+  failure const* error;
+  duration elapsed;
+};
+
+/// One attempt begins, and ends. A pipeline without retry has exactly one.
+struct attempt_started {
+  call const& of;
+};
+struct attempt_ended {
+  call const& of;
+  failure const* error;
+  duration elapsed;
+};
+
+/// Another attempt follows after `wait`. `of` is the attempt that failed.
+struct retry_scheduled {
+  call const& of;
+  failure const& why;
+  duration wait;
+};
+
+/// Another attempt would have been made, but the retry budget is empty.
+struct retry_budget_empty {
+  call const& of;
+  failure const& why;
+};
+
+/// A connection was made, or not.
+struct connect_ended {
+  call const& of;
+  std::string_view address;
+  failure const* error;
+  duration elapsed;
+};
+
+/// A whole frame was handed to the kernel (`error` null), or could not be. `of` is null for pushes and answers.
+struct frame_sent {
+  call const* of;
+  std::string_view id;  ///< the codec's matching key, readable
+  std::span<std::byte const> bytes;
+  failure const* error;
+  duration elapsed;  ///< since the request was given to the session
+};
+
+/// What the session made of a received frame.
+enum class verdict : unsigned char {
+  request,   ///< the peer asks us
+  progress,  ///< a call goes on, nearer to its end
+  answer,    ///< the final answer to a call
+  push,      ///< nobody asked
+  late,      ///< the answer to a call whose caller gave up
+  unmatched  ///< an answer that nobody waits for
+};
+
+/// A whole frame was received and understood. `of` is the call that it belongs to, if any; `error` is not null when
+/// it is the peer's refusal of that call.
+struct frame_received {
+  call const* of;
+  std::string_view id;
+  std::span<std::byte const> bytes;
+  verdict as;
+  std::string_view note;  ///< the codec's remark, e.g. "unframed"; usually empty
+  failure const* error;
+  duration elapsed;  ///< since the request was written; zero without a call
+};
+
+/// The request was written (or may have been) and the wait for its answer ended without one.
+struct answer_missing {
+  call const& of;
+  std::string_view id;
+  failure const& why;
+  duration elapsed;  ///< since the request was written
+};
+
+/// Bytes that the codec could not read. `lost`: the stream is of no more use. `of` is the only pending call, if there
+/// is exactly one.
+struct decode_failed {
+  call const* of;
+  std::span<std::byte const> bytes;
+  failure const& why;
+  bool lost;
+};
+
+/// A push was dropped because its consumer was too slow.
+struct push_dropped {
+  std::string_view peer;
+};
+
+/// A session has ended; `why` says how.
+struct session_ended {
+  std::string_view peer;
+  failure const& why;
+};
+
+namespace detail {
+
+template <class... Events>
+struct event_hooks {
+  template <class E>
+  using hook = void (*)(void const* self, E const& event) noexcept;
+  std::tuple<hook<Events>...> hooks{};
+};
+
+using all_event_hooks =
+    event_hooks<call_started, call_ended, attempt_started, attempt_ended, retry_scheduled, retry_budget_empty,
+                connect_ended, frame_sent, frame_received, answer_missing, decode_failed, push_dropped, session_ended>;
+
+}  // namespace detail
+
+/// One entry for each event: a function, or null when nobody listens. See `observe/observe.hpp` for filling one.
+///
+/// Thread safety: immutable once calls are under way; the functions may be called from any thread.
+class event_table {
+ public:
+  template <class E>
+  using hook = detail::all_event_hooks::hook<E>;
+
+  event_table() noexcept = default;
+
+  /// Whether somebody listens: ask before doing work for an event.
+  template <class E>
+  [[nodiscard]] bool listens() const noexcept {
+    return std::get<hook<E>>(hooks_.hooks) != nullptr;
+  }
+
+  template <class E>
+  void notify(E const& event) const noexcept {
+    if (auto const h = std::get<hook<E>>(hooks_.hooks)) h(self_, event);
+  }
+
+ protected:
+  template <class E>
+  void set(hook<E> h) noexcept {
+    std::get<hook<E>>(hooks_.hooks) = h;
+  }
+  void set_self(void const* self) noexcept { self_ = self; }
+
+ private:
+  detail::all_event_hooks hooks_;
+  void const* self_ = nullptr;
+};
+
+/// Tells `table`, which may be null.
+template <class E>
+void notify(event_table const* table, E const& event) noexcept {
+  if (table != nullptr) table->notify(event);
+}
+
+/// Whether anybody would be told.
+template <class E>
+[[nodiscard]] bool listens(event_table const* table) noexcept {
+  return table != nullptr && table->listens<E>();
+}
+
+}  // namespace cleat

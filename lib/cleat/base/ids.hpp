@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cleat/base/text.hpp>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace cleat {
+
+/// 16 lower-case hexadecimal digits.
+[[nodiscard]] constexpr text<16> hex16(std::uint64_t value) noexcept {
+  std::array<char, 16> digits{};
+  for (std::size_t i = digits.size(); i-- > 0; value >>= 4U) digits[i] = "0123456789abcdef"[value & 15U];
+  return text<16>{std::string_view{digits.data(), digits.size()}};
+}
+
+/// The value of exactly 16 lower-case hexadecimal digits; nothing for any other text.
+[[nodiscard]] constexpr std::optional<std::uint64_t> parse_hex16(std::string_view s) noexcept {
+  if (s.size() != 16) return std::nullopt;
+  std::uint64_t value = 0;
+  for (char const c : s) {
+    unsigned digit = 0;
+    if (c >= '0' && c <= '9') {
+      digit = static_cast<unsigned>(c - '0');
+    } else if (c >= 'a' && c <= 'f') {
+      digit = static_cast<unsigned>(c - 'a') + 10U;
+    } else {
+      return std::nullopt;
+    }
+    value = value << 4U | digit;
+  }
+  return value;
+}
+
+/// A time-ordered unique identifier, UUID version 7 (RFC 9562, section 5.7). For logs only.
+class uuid7 {
+ public:
+  constexpr uuid7() noexcept = default;
+  /// From the time on the wall and 128 random bits, of which 74 are used.
+  constexpr uuid7(std::chrono::system_clock::time_point at, std::uint64_t random_a, std::uint64_t random_b) noexcept {
+    auto const ms = static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(at.time_since_epoch()).count());
+    high_ = ms << 16U | 0x7000U | (random_a & 0x0FFFU);
+    low_ = 0x8000000000000000ULL | (random_b >> 2U);
+  }
+
+  /// The usual form: 8-4-4-4-12 lower-case digits.
+  [[nodiscard]] constexpr text<36> to_text() const noexcept {
+    auto const h = hex16(high_);
+    auto const l = hex16(low_);
+    std::array<char, 36> out{};
+    std::size_t n = 0;
+    auto const put = [&](std::string_view s) {
+      for (char const c : s) out[n++] = c;
+    };
+    put(h.view().substr(0, 8));
+    put("-");
+    put(h.view().substr(8, 4));
+    put("-");
+    put(h.view().substr(12, 4));
+    put("-");
+    put(l.view().substr(0, 4));
+    put("-");
+    put(l.view().substr(4, 12));
+    return text<36>{std::string_view{out.data(), out.size()}};
+  }
+
+  [[nodiscard]] constexpr bool empty() const noexcept { return high_ == 0 && low_ == 0; }
+  friend constexpr bool operator==(uuid7 const&, uuid7 const&) noexcept = default;
+
+ private:
+  std::uint64_t high_ = 0;
+  std::uint64_t low_ = 0;
+};
+
+}  // namespace cleat
