@@ -57,7 +57,10 @@ class chain_list final : public boost::asio::execution_context::service {
   }
 
  private:
-  void shutdown() override {}
+  /// Chains that wait for something other than an Asio operation have nobody else to free them.
+  void shutdown() override {
+    while (first_ != nullptr) first_->env_.drop();
+  }
 
   std::mutex mutex_;
   chain_link* first_ = nullptr;
@@ -66,13 +69,18 @@ class chain_list final : public boost::asio::execution_context::service {
 
 boost::asio::execution_context::id chain_list::id;
 
-chain_link::chain_link(environment::executor_type const& executor, environment const& env)
+chain_link::chain_link(environment::executor_type const& executor, environment& env)
     : list_(boost::asio::use_service<chain_list>(boost::asio::query(executor, boost::asio::execution::context))),
-      env_(env) {
-  list_.add(*this);
+      env_(env) {}
+
+chain_link::~chain_link() {
+  if (entered_) list_.remove(*this);
 }
 
-chain_link::~chain_link() { list_.remove(*this); }
+void chain_link::enter() {
+  entered_ = true;
+  list_.add(*this);
+}
 
 }  // namespace detail
 

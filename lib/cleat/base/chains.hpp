@@ -16,17 +16,21 @@ class chain_list;
 /// Membership of one chain in the list of all chains of its execution context.
 class chain_link {
  public:
-  chain_link(environment::executor_type const& executor, environment const& env);
+  chain_link(environment::executor_type const& executor, environment& env);
   chain_link(chain_link const&) = delete;
   chain_link& operator=(chain_link const&) = delete;
   ~chain_link();
 
+  /// The chain starts: from here on it is in the list.
+  void enter();
+
  private:
   friend class chain_list;
   chain_list& list_;
-  environment const& env_;
+  environment& env_;
   chain_link* before_ = nullptr;
   chain_link* after_ = nullptr;
+  bool entered_ = false;
 };
 
 }  // namespace detail

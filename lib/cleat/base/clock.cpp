@@ -7,7 +7,7 @@
 #include <boost/asio/query.hpp>
 #include <boost/asio/steady_timer.hpp>
 
-#include <utility>
+#include <optional>
 
 namespace cleat {
 namespace {
@@ -33,6 +33,8 @@ class system_source final : public clock::source {
       if (!aborted) owner.ring_due();
     });
   }
+
+  void close() noexcept override { timer_.reset(); }
 
  private:
   clock& owner_;
@@ -62,7 +64,10 @@ void clock::set(alarm& a, time_point due) {
 
 bool clock::unset(alarm& a) noexcept {
   std::unique_lock lock{mutex_};
-  if (!a.is_linked()) return false;
+  if (!a.is_linked()) {
+    if (ringing_on_ != std::this_thread::get_id()) rung_.wait(lock, [&] { return ringing_ != &a; });
+    return false;
+  }
   alarms_.erase(alarms_.iterator_to(a));
   // Only an empty set disarms: a wake-up too early costs less than a system call for each alarm that is unset.
   if (alarms_.empty() && armed_for_ != never) arm_for_first(lock);
@@ -76,9 +81,14 @@ void clock::ring_due() {
   while (!alarms_.empty() && alarms_.begin()->due_ <= now) {
     alarm& a = *alarms_.begin();
     alarms_.erase(alarms_.begin());
+    ringing_ = &a;
+    ringing_on_ = std::this_thread::get_id();
     lock.unlock();
-    a.ring();
+    a.ring();  // may be gone afterwards
     lock.lock();
+    ringing_ = nullptr;
+    ringing_on_ = {};
+    rung_.notify_all();
   }
   arm_for_first(lock);
 }
@@ -101,16 +111,11 @@ void clock::arm_for_first(std::unique_lock<std::mutex>&) {
 }
 
 void clock::shutdown() {
-  std::unique_lock lock{mutex_};
+  std::lock_guard const lock{mutex_};
   closed_ = true;
-  while (!alarms_.empty()) {
-    alarm& a = *alarms_.begin();
-    alarms_.erase(alarms_.begin());
-    lock.unlock();
-    a.forget();  // destroys the chain that waits; its frames may unset other alarms
-    lock.lock();
-  }
-  source_.reset();
+  alarms_.clear();
+  armed_for_ = never;
+  source_->close();
 }
 
 result<void> sleep_until::await_resume() const noexcept {
@@ -132,7 +137,36 @@ void sleep_until::cancel() noexcept {
 }
 
 void sleep_until::ring() noexcept {
-  boost::asio::dispatch(env().executor(), resumption{this});
+  boost::asio::dispatch(env().executor(), resumption{*this});
+}
+
+void timeout::set(environment::executor_type const& executor, time_point due, function f, void* argument) {
+  unset();
+  if (due == never) return;
+  executor_ = executor;
+  function_ = f;
+  argument_ = argument;
+  clock_ = &clock::of(executor);
+  clock_->set(*this, due);
+}
+
+void timeout::unset() noexcept {
+  if (clock_ == nullptr) return;
+  clock_->unset(*this);
+  if (rung_) *rung_ = nullptr;
+  rung_.reset();
+  clock_ = nullptr;
+}
+
+void timeout::ring() noexcept {
+  rung_ = std::make_shared<timeout*>(this);
+  boost::asio::dispatch(executor_, [rung = rung_] {
+    timeout* const self = *rung;
+    if (self == nullptr) return;
+    self->rung_.reset();
+    self->clock_ = nullptr;
+    self->function_(self->argument_);
+  });
 }
 
 }  // namespace cleat

@@ -7,8 +7,10 @@
 #include <boost/intrusive/set.hpp>
 
 #include <chrono>
+#include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <thread>
 
 namespace cleat {
 
@@ -24,7 +26,8 @@ inline constexpr time_point never = time_point::max();
   return d > never - t ? never : t + d;
 }
 
-/// Something to be woken at a time. `ring` is called once, without locks, on a thread of the execution context.
+/// Something to be woken at a time. `ring` is called once, without locks, on some thread of the execution context; it
+/// hands over to whatever executor it needs. An alarm is unset before it is destroyed.
 class alarm : public boost::intrusive::set_base_hook<> {
  public:
   alarm(alarm const&) = delete;
@@ -39,8 +42,6 @@ class alarm : public boost::intrusive::set_base_hook<> {
  private:
   friend class clock;
   virtual void ring() noexcept = 0;
-  /// The context goes away and the alarm will never ring.
-  virtual void forget() noexcept = 0;
 
   time_point due_ = never;
 };
@@ -62,6 +63,8 @@ class clock final : public boost::asio::execution_context::service {
     [[nodiscard]] virtual std::chrono::system_clock::time_point wall() const noexcept = 0;
     /// Call `ring_due` at `due`; replaces an earlier wish. `never`: no more.
     virtual void arm(time_point due) = 0;
+    /// The context goes away: use nothing of it any more.
+    virtual void close() noexcept = 0;
   };
 
   explicit clock(boost::asio::execution_context& context);
@@ -74,7 +77,7 @@ class clock final : public boost::asio::execution_context::service {
 
   /// Sets `a` to ring at `due`, instead of what it was set to before.
   void set(alarm& a, time_point due);
-  /// Whether `a` was still set; if not, it has rung or is about to.
+  /// Whether `a` was still set; if not, it was never set or its `ring` has returned (or is the caller).
   bool unset(alarm& a) noexcept;
 
   /// Rings all alarms that are due, in the order of their times. For sources.
@@ -92,6 +95,9 @@ class clock final : public boost::asio::execution_context::service {
   boost::intrusive::multiset<alarm> alarms_;
   std::unique_ptr<source> source_;
   time_point armed_for_ = never;
+  alarm* ringing_ = nullptr;
+  std::thread::id ringing_on_;
+  std::condition_variable rung_;
   bool closed_ = false;
 };
 
@@ -99,17 +105,42 @@ class clock final : public boost::asio::execution_context::service {
 class sleep_until final : public leaf, private alarm {
  public:
   explicit sleep_until(time_point due) noexcept : due_(due) {}
+  ~sleep_until() {
+    if (clock_ != nullptr) clock_->unset(*this);
+  }
   result<void> await_resume() const noexcept;
 
  private:
   void begin(bool cancelled) override;
   void cancel() noexcept override;
   void ring() noexcept override;
-  void forget() noexcept override { drop(); }
 
   time_point due_;
   clock* clock_ = nullptr;
   bool cancelled_ = false;
+};
+
+/// Calls a function on an executor at a time, unless it is destroyed before. Used on that executor only.
+class timeout final : private alarm {
+ public:
+  using function = void (*)(void* argument);
+
+  timeout() noexcept = default;
+  ~timeout() { unset(); }
+
+  /// Calls `f(argument)` at `due`; `never` sets nothing.
+  void set(environment::executor_type const& executor, time_point due, function f, void* argument);
+  void unset() noexcept;
+
+ private:
+  void ring() noexcept override;
+
+  clock* clock_ = nullptr;
+  environment::executor_type executor_;
+  function function_ = nullptr;
+  void* argument_ = nullptr;
+  /// Made when it rings: what lies in the executor's queue must not outlive us unnoticed.
+  std::shared_ptr<timeout*> rung_;
 };
 
 }  // namespace cleat

@@ -100,7 +100,8 @@ class environment {
 ///
 /// A leaf lives in the awaiting coroutine's frame. A subclass says in `begin` how the operation is started, in
 /// `cancel` how it is stopped early; whatever completes it calls `complete` once, on the chain's executor.
-/// Subclasses add `await_resume`.
+/// Subclasses add `await_resume`, and a destructor that withdraws the operation: a chain may be destroyed while it
+/// waits (only ever when its execution context goes away).
 class leaf {
  public:
   leaf(leaf const&) = delete;
@@ -129,7 +130,9 @@ class leaf {
 
  protected:
   leaf() noexcept = default;
-  ~leaf() = default;
+  ~leaf() {
+    if (link_ != nullptr) link_->leaf_ = nullptr;
+  }
 
   /// Starts the operation. With `cancelled` it must complete as cancelled, and start nothing.
   virtual void begin(bool cancelled) = 0;
@@ -154,7 +157,7 @@ class leaf {
       state_ = state::complete;
       return;
     }
-    boost::asio::post(env_->executor(), resumption{this});
+    boost::asio::post(env_->executor(), resumption{*this});
   }
 
   /// Nobody will ever complete this operation (its context is going away): the chain is destroyed.
@@ -168,19 +171,39 @@ class leaf {
 
   [[nodiscard]] environment& env() const noexcept { return *env_; }
 
-  /// A function object that completes the leaf when called, and drops it if it is destroyed uncalled.
-  class resumption {
+  /// Holds the right to complete a leaf, through every queue that it is moved through. Destroyed unused, it destroys
+  /// the chain; if the chain is destroyed first, it is told, and holds nothing.
+  class link {
    public:
-    explicit resumption(leaf* l) noexcept : leaf_(l) {}
-    resumption(resumption&& other) noexcept : leaf_(std::exchange(other.leaf_, nullptr)) {}
-    resumption& operator=(resumption&&) = delete;
-    ~resumption() {
-      if (leaf_ != nullptr) leaf_->drop();
+    explicit link(leaf& l) noexcept : leaf_(&l) { l.link_ = this; }
+    link(link&& other) noexcept : leaf_(std::exchange(other.leaf_, nullptr)) {
+      if (leaf_ != nullptr) leaf_->link_ = this;
     }
-    void operator()() { std::exchange(leaf_, nullptr)->complete(); }
+    link& operator=(link&&) = delete;
+    ~link() {
+      if (leaf_ != nullptr) release()->drop();
+    }
+    [[nodiscard]] leaf* get() const noexcept { return leaf_; }
+    leaf* release() noexcept {
+      if (leaf_ != nullptr) leaf_->link_ = nullptr;
+      return std::exchange(leaf_, nullptr);
+    }
 
    private:
+    friend class leaf;
     leaf* leaf_;
+  };
+
+  /// A function object that completes the leaf.
+  class resumption {
+   public:
+    explicit resumption(leaf& l) noexcept : link_(l) {}
+    void operator()() {
+      if (leaf* const l = link_.release()) l->complete();
+    }
+
+   private:
+    link link_;
   };
 
  private:
@@ -190,6 +213,7 @@ class leaf {
 
   environment* env_ = nullptr;
   std::coroutine_handle<> handle_;
+  link* link_ = nullptr;
   state state_ = state::idle;
 };
 

@@ -49,7 +49,10 @@ class root final : public environment, private detail::chain_link {
     if (slot.is_connected()) slot.assign([this](boost::asio::cancellation_type) { cancel(); });
   }
 
-  void run() { start(task_.handle_, task_.handle_.promise()); }
+  void run() {
+    enter();
+    start(task_.handle_, task_.handle_.promise());
+  }
 
  private:
   void finish() override {

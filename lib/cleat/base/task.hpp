@@ -112,6 +112,22 @@ struct ready_value {
   T await_resume() { return std::forward<T>(value); }
 };
 
+/// Stands for a leaf that stays where it is: g++ 12 copies whatever else `await_transform` returns.
+template <class L>
+class leaf_awaiter {
+ public:
+  explicit leaf_awaiter(L& l) noexcept : leaf_(l) {}
+  [[nodiscard]] static constexpr bool await_ready() noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> h) {
+    return leaf_.await_suspend(h);
+  }
+  decltype(auto) await_resume() { return leaf_.await_resume(); }
+
+ private:
+  L& leaf_;
+};
+
 class promise_base : public frame {
  public:
   static std::suspend_always initial_suspend() noexcept { return {}; }
@@ -129,9 +145,9 @@ class promise_base : public frame {
   }
 
   template <std::derived_from<leaf> L>
-  L&& await_transform(L&& l, std::source_location where = std::source_location::current()) {
+  leaf_awaiter<L> await_transform(L&& l, std::source_location where = std::source_location::current()) {
     at = where;
-    return std::move(l);
+    return leaf_awaiter<L>{l};
   }
 
   ready_value<environment::executor_type> await_transform(this_chain::executor_t) { return {env->executor()}; }
@@ -230,6 +246,7 @@ class [[nodiscard]] task {
   friend class task_awaiter;
   template <class U, class H>
   friend class root;
+  friend class scope;
 
   explicit task(std::coroutine_handle<promise_type> h) noexcept : handle_(h) {}
 

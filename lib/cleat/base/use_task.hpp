@@ -107,7 +107,7 @@ struct completion_value<std::exception_ptr, Results...> {
 
 /// What a chain waits on while an Asio operation is under way.
 template <class Operation, class... Results>
-class asio_leaf final : public leaf {
+class asio_leaf : public leaf {
   using value = completion_value<Results...>;
 
  public:
@@ -138,35 +138,35 @@ class asio_leaf final : public leaf {
 
   class handler {
    public:
-    explicit handler(asio_leaf* l) noexcept : leaf_(l) {}
-    handler(handler&& other) noexcept : leaf_(std::exchange(other.leaf_, nullptr)) {}
-    handler& operator=(handler&&) = delete;
-    ~handler() {
-      if (leaf_ != nullptr) leaf_->drop();
-    }
+    explicit handler(asio_leaf& l) noexcept : link_(l) {}
 
     using executor_type = environment::executor_type;
-    [[nodiscard]] executor_type get_executor() const noexcept { return leaf_->env().executor(); }
+    [[nodiscard]] executor_type get_executor() const noexcept { return target()->env().executor(); }
     using cancellation_slot_type = boost::asio::cancellation_slot;
-    [[nodiscard]] cancellation_slot_type get_cancellation_slot() const noexcept { return leaf_->signal_.slot(); }
+    [[nodiscard]] cancellation_slot_type get_cancellation_slot() const noexcept { return target()->signal_.slot(); }
 
     template <class... A>
     void operator()(A&&... all) {
-      asio_leaf* const l = std::exchange(leaf_, nullptr);
+      asio_leaf* const l = target();
+      if (l == nullptr) return;
+      link_.release();
       l->results_.emplace(std::forward<A>(all)...);
       l->complete();
     }
 
    private:
-    asio_leaf* leaf_;
+    [[nodiscard]] asio_leaf* target() const noexcept { return static_cast<asio_leaf*>(link_.get()); }
+    link link_;
   };
 
+ protected:
   void begin(bool cancelled) override {
     if (cancelled && !is_plain_dispatch) return complete();
-    operation_.start(handler{this});
+    operation_.start(handler{*this});
   }
   void cancel() noexcept override { signal_.emit(boost::asio::cancellation_type::all); }
 
+ private:
   /// `post`, `dispatch` and `defer` cannot fail and cannot be cancelled: they are done even in a cancelled chain.
   static constexpr bool is_plain_dispatch = sizeof...(Results) == 0;
 
