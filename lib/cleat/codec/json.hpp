@@ -1,0 +1,161 @@
+#pragma once
+
+#include <cleat/base/bytes.hpp>
+#include <cleat/base/result.hpp>
+#include <cleat/codec/json_member.hpp>
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string_view>
+
+namespace cleat {
+
+/// Objects and arrays may stand inside one another this deep, the message itself included.
+inline constexpr std::size_t json_depth_max = 32;
+
+/// One field of a message: its name in JSON, and the member that holds it. Required unless the
+/// member is a `std::optional`.
+class json_field {
+ public:
+  /// The longest name, in bytes.
+  static constexpr std::size_t name_bytes_max = 64;
+
+  /// `json_field::of<&message::state>("state")`. The name is printable ASCII without `"` and `\`;
+  /// another one does not compile.
+  template <auto Member>
+  [[nodiscard]] static consteval json_field of(std::string_view name) {
+    if (name.empty() || name.size() > name_bytes_max) throw "a field's name has 1 to 64 bytes";
+    for (char const c : name) {
+      if (c < ' ' || c > '~' || c == '"' || c == '\\') throw "a field's name is plain ASCII";
+    }
+    return json_field{name, access<Member>{}};
+  }
+
+  [[nodiscard]] constexpr std::string_view name() const noexcept { return name_; }
+  [[nodiscard]] constexpr bool required() const noexcept { return required_; }
+  /// In words, after "expected".
+  [[nodiscard]] constexpr std::string_view expected() const noexcept { return expected_; }
+  /// Bytes of a text, bits of a number; 0: none.
+  [[nodiscard]] constexpr std::size_t limit() const noexcept { return limit_; }
+
+  [[nodiscard]] std::optional<json_errc> store(void* message, json_scalar const& from) const {
+    return store_(message, from);
+  }
+  [[nodiscard]] json_scalar load(void const* message) const { return load_(message); }
+
+ private:
+  template <class T>
+  struct is_optional : std::false_type {};
+  template <class T>
+  struct is_optional<std::optional<T>> : std::true_type {};
+
+  template <class Pointer>
+  struct parts;
+  template <class Message, class T>
+  struct parts<T Message::*> {
+    using message = Message;
+    using type = T;
+  };
+
+  template <auto Member>
+  struct access {
+    using message = typename parts<decltype(Member)>::message;
+    using type = typename parts<decltype(Member)>::type;
+    static std::optional<json_errc> store(void* m, json_scalar const& from) {
+      return json_member<type>::store(static_cast<message*>(m)->*Member, from);
+    }
+    static json_scalar load(void const* m) {
+      return json_member<type>::load(static_cast<message const*>(m)->*Member);
+    }
+  };
+
+  template <class Access>
+  consteval json_field(std::string_view name, Access)
+      : name_(name),
+        expected_(json_member<typename Access::type>::expected),
+        limit_(json_member<typename Access::type>::limit),
+        store_(&Access::store),
+        load_(&Access::load),
+        required_(!is_optional<typename Access::type>::value) {}
+
+  std::string_view name_;
+  std::string_view expected_;
+  std::size_t limit_;
+  std::optional<json_errc> (*store_)(void*, json_scalar const&);
+  json_scalar (*load_)(void const*);
+  bool required_;
+};
+
+/// A message that says its fields, once, in the order in which they are written:
+///
+///     struct reading {
+///       text<16> sensor;
+///       std::int32_t value = 0;
+///       std::optional<std::string> note;
+///       static constexpr auto json_fields() {
+///         return std::array{cleat::json_field::of<&reading::sensor>("sensor"),
+///                           cleat::json_field::of<&reading::value>("value"),
+///                           cleat::json_field::of<&reading::note>("note")};
+///       }
+///     };
+///
+/// Members may be `bool`, integers, `std::string`, `text<N>`, enumerations with `json_names`,
+/// `std::optional` of these, and whatever `json_member` is specialised for.
+template <class M>
+concept JsonMessage = std::default_initializable<M> && std::movable<M> &&
+                      requires { std::span<json_field const>{M::json_fields()}; };
+
+/// Refuses, while compiling, a table with two fields of one name or with more than 64 fields.
+template <JsonMessage M>
+consteval auto checked_json_fields() {
+  auto const fields = M::json_fields();
+  if (fields.size() > 64) throw "a message has at most 64 fields";
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (fields[i].name() == fields[j].name()) throw "two fields have one name";
+    }
+  }
+  return fields;
+}
+
+/// The field table of a message.
+template <JsonMessage M>
+inline constexpr auto json_table = checked_json_fields<M>();
+
+namespace detail {
+[[nodiscard]] result<void> json_read(bytes_view payload, std::span<json_field const> fields,
+                                     void* into);
+[[nodiscard]] result<void> json_write(void const* message, std::span<json_field const> fields,
+                                      byte_buffer& out);
+}  // namespace detail
+
+/// Reads one message, which is all of `payload` but for white space around it.
+///
+/// - Fields that the message does not declare are skipped, whatever they hold. A declared field
+///   that stands there twice is an error: readers disagree about which one counts (RFC 8259,
+///   section 4), and we shall not guess.
+/// - `null` is a missing value: fine for an optional field, mistyped for a required one.
+/// - A number with a fraction or an exponent is not a whole number, whatever its value.
+/// - Errors: `kind::malformed`, a `json_errc`. The offset is that of the offending byte; of the
+///   value, if a field is mistyped, out of range, too long or a duplicate; of the closing brace, if
+///   a field is missing.
+/// - No heap, but for `std::string` members beyond their own room and (kept by the thread for the
+///   next time) for texts with escapes.
+template <JsonMessage M>
+[[nodiscard]] result<M> json_read(bytes_view payload) {
+  M message;
+  if (auto read = detail::json_read(payload, json_table<M>, &message); !read) return read.error();
+  return message;
+}
+
+/// Appends a message as compact JSON, its fields in declared order, empty optional ones left out.
+///
+/// Errors: `kind::invalid` with `invalid_utf8` or, for an enumerator without a name,
+/// `unknown_value`; `detail` names the field, and `out` is as it was.
+template <JsonMessage M>
+[[nodiscard]] result<void> json_write(M const& message, byte_buffer& out) {
+  return detail::json_write(&message, json_table<M>, out);
+}
+
+}  // namespace cleat

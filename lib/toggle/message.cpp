@@ -1,0 +1,100 @@
+#include <toggle/message.hpp>
+
+#include <algorithm>
+#include <limits>
+
+namespace toggle {
+
+namespace {
+
+using cleat::json_errc;
+
+/// The field that the opcode asks for and that is not there; empty if all are.
+std::string_view missing_field(message const& m) noexcept {
+  if (m.is_request() && !m.device_id) return "device_id";
+  if (m.op == opcode::toggle && !m.state) return "state";
+  return {};
+}
+
+message request(opcode op, device_name const& device, std::string_view msg_id) {
+  message m;
+  m.op = op;
+  m.device_id = device;
+  m.msg_id.assign(msg_id);
+  return m;
+}
+
+message answer(opcode op, message const& request) {
+  message m;
+  m.op = op;
+  m.device_id = request.device_id;
+  m.msg_id = request.msg_id;
+  return m;
+}
+
+}  // namespace
+
+message message::turn(device_name const& device, std::string_view msg_id, bool on) {
+  message m = request(opcode::toggle, device, msg_id);
+  m.state = on;
+  return m;
+}
+
+message message::status(device_name const& device, std::string_view msg_id) {
+  return request(opcode::status, device, msg_id);
+}
+
+message message::ack(message const& request, bool state) {
+  message m = answer(opcode::ack, request);
+  m.state = state;
+  m.outcome = "success";
+  return m;
+}
+
+message message::nack(message const& request, std::string_view reason, bool retryable,
+                      std::optional<std::chrono::milliseconds> retry_after) {
+  message m = answer(opcode::nack, request);
+  m.outcome = "error";
+  m.reason = reason;
+  m.retryable = retryable;
+  if (retryable && retry_after) {
+    m.retry_after_ms = static_cast<std::uint32_t>(std::clamp<std::int64_t>(
+        retry_after->count(), 0, std::numeric_limits<std::uint32_t>::max()));
+  }
+  return m;
+}
+
+message message::unframed(cleat::bytes_view bytes) {
+  message m;
+  m.op = opcode::unframed;
+  m.bare = cleat::as_text(bytes);
+  return m;
+}
+
+cleat::result<message> message_layer::parse(cleat::bytes_view payload) const {
+  auto parsed = cleat::json_read<message>(payload);
+  if (!parsed) return parsed;
+  if (std::string_view const field = missing_field(*parsed); !field.empty()) {
+    std::size_t const end = cleat::as_text(payload).find_last_of('}');
+    return cleat::json_failure(json_errc::missing_field, field, end);
+  }
+  return parsed;
+}
+
+cleat::result<void> message_layer::append(message const& m, cleat::byte_buffer& out) const {
+  if (std::string_view const field = missing_field(m); !field.empty()) {
+    return cleat::json_write_failure(json_errc::missing_field, field);
+  }
+  return cleat::json_write(m, out);
+}
+
+message message_layer::from_unframed(cleat::bytes_view bytes) const {
+  return message::unframed(bytes);
+}
+
+std::optional<cleat::bytes_view> message_layer::unframed_bytes(message const& m) const noexcept {
+  if (m.op != opcode::unframed) return std::nullopt;
+  return cleat::as_bytes(m.bare);
+}
+
+}  // namespace toggle
