@@ -116,9 +116,7 @@ class asio_leaf : public leaf {
   typename value::type await_resume() {
     if (!results_) {  // cancelled before it began, or dropped by its own initiation
       if constexpr (std::is_same_v<std::tuple_element_t<0, std::tuple<Results..., void>>, boost::system::error_code>) {
-        std::tuple<Results...> aborted{};
-        std::get<0>(aborted) = boost::asio::error::operation_aborted;
-        return value::from(std::move(aborted));
+        return failure{boost::asio::error::operation_aborted};
       } else if constexpr (is_as_tuple<std::tuple<Results...>>::value) {
         std::tuple<Results...> aborted{};
         std::get<0>(std::get<0>(aborted)) = boost::asio::error::operation_aborted;

@@ -1,0 +1,156 @@
+#include <cleat/transport/tcp_network.hpp>
+
+#include <cleat/base/event.hpp>
+#include <cleat/base/scope.hpp>
+#include <cleat/base/timed.hpp>
+#include <cleat/transport/resolve.hpp>
+#include <cleat/transport/tcp.hpp>
+
+#include <boost/asio/ip/tcp.hpp>
+
+#include <algorithm>
+#include <optional>
+
+namespace cleat {
+namespace {
+
+namespace asio = boost::asio;
+using protocol = asio::ip::tcp;
+using boost::system::error_code;
+using namespace std::chrono_literals;
+
+/// "Connection Attempt Delay", RFC 8305 section 5.
+constexpr auto attempt_delay = 250ms;
+
+std::string to_text(protocol::endpoint const& e) { return to_address(e.address().to_string(), e.port()); }
+
+/// One address.
+task<result<tcp_stream>> connect_to(protocol::endpoint to, tcp_options options, time_point deadline) {
+  auto const executor = co_await this_chain::executor;
+  protocol::socket socket{executor};
+  error_code code;
+  socket.open(to.protocol(), code);
+  if (code) co_return failure{code}.with(certainty::not_sent).with_detail(to_text(to));
+  auto const connected = co_await timed(socket.async_connect(to, use_task), deadline);
+  if (!connected) co_return connected.error().with(certainty::not_sent).with_detail(to_text(to));
+  co_return tcp_stream{std::move(socket), options};
+}
+
+/// Several addresses: the next one starts when the one before has failed, or is slow.
+class race {
+ public:
+  race(environment& env, tcp_options options, time_point deadline)
+      : scope_(env), clock_(clock::of(env.executor())), options_(options), deadline_(deadline) {}
+
+  task<result<tcp_stream>> run(endpoints all) {
+    // Even the last address gets its share of a short deadline.
+    auto const share = (deadline_ - clock_.now()) / static_cast<duration::rep>(all.size() + 1);
+    auto const delay = std::clamp<duration>(share, 1ms, attempt_delay);
+    for (auto const& to : all) {
+      ++under_way_;
+      scope_.spawn(attempt(to));
+      while (!winner_ && under_way_ != 0) {
+        auto const woken = co_await ended_.wait(std::min(deadline_, clock_.now() + delay));
+        if (!woken) break;  // slow, or cancelled
+      }
+      bool const stop = co_await this_chain::cancelled;
+      if (winner_ || stop || clock_.now() >= deadline_) break;
+    }
+    while (!winner_ && under_way_ != 0) {
+      auto const woken = co_await ended_.wait();
+      if (!woken) break;
+    }
+    scope_.cancel();
+    co_await scope_.join();
+    if (winner_) co_return std::move(*winner_);
+    co_return why_;
+  }
+
+ private:
+  task<> attempt(protocol::endpoint to) {
+    auto got = co_await connect_to(to, options_, deadline_);
+    --under_way_;
+    if (got && !winner_) {
+      winner_.emplace(std::move(*got));
+    } else if (!got && !winner_) {
+      why_ = got.error();
+    }
+    ended_.set();
+  }
+
+  scope scope_;
+  clock& clock_;
+  tcp_options options_;
+  time_point deadline_;
+  event ended_;
+  std::size_t under_way_ = 0;
+  std::optional<tcp_stream> winner_;
+  failure why_{kind::timed_out, certainty::not_sent};
+};
+
+class tcp_listener final : public any_listener::model {
+ public:
+  explicit tcp_listener(protocol::acceptor acceptor) : acceptor_(std::move(acceptor)) {}
+
+  task<result<any_stream>> accept() override {
+    auto socket = co_await acceptor_.async_accept(use_task);
+    if (!socket) {
+      failure why = socket.error();
+      if (!acceptor_.is_open()) why = failure{kind::shut_down, certainty::not_sent};
+      co_return why.with(certainty::not_sent);
+    }
+    co_return any_stream::of(tcp_stream{std::move(*socket)});
+  }
+  void close() noexcept override {
+    error_code ignored;
+    acceptor_.close(ignored);
+  }
+  [[nodiscard]] std::string address() const override {
+    error_code ignored;
+    return to_text(acceptor_.local_endpoint(ignored));
+  }
+  [[nodiscard]] std::uint16_t port() const override {
+    error_code ignored;
+    return acceptor_.local_endpoint(ignored).port();
+  }
+
+ private:
+  protocol::acceptor acceptor_;
+};
+
+}  // namespace
+
+task<result<any_stream>> tcp_network::dial(std::string host, std::uint16_t port, tcp_options options,
+                                           time_point deadline) {
+  auto found = co_await resolve(std::move(host), port, deadline);
+  if (!found) co_return found.error();
+  if (found->size() == 1) {
+    auto one = co_await connect_to(found->front(), options, deadline);
+    if (!one) co_return one.error();
+    co_return any_stream::of(std::move(*one));
+  }
+  environment& env = co_await this_chain::environment;
+  race r{env, options, deadline};
+  auto best = co_await r.run(std::move(*found));
+  if (!best) co_return best.error();
+  co_return any_stream::of(std::move(*best));
+}
+
+result<any_listener> tcp_network::listen(environment::executor_type const& executor, std::string const& host,
+                                         std::uint16_t port) {
+  auto const wrong = [&](error_code code) {
+    return failure{code, kind::resources, certainty::not_sent}.with_detail("listening on " + to_address(host, port));
+  };
+  error_code code;
+  auto const address = asio::ip::make_address(host, code);
+  if (code) return wrong(code);
+  protocol::endpoint const at{address, port};
+  protocol::acceptor acceptor{executor};
+  if (acceptor.open(at.protocol(), code)) return wrong(code);
+  if (acceptor.set_option(protocol::acceptor::reuse_address(true), code)) return wrong(code);
+  if (acceptor.bind(at, code)) return wrong(code);
+  if (acceptor.listen(asio::socket_base::max_listen_connections, code)) return wrong(code);
+  return any_listener{std::make_unique<tcp_listener>(std::move(acceptor))};
+}
+
+}  // namespace cleat

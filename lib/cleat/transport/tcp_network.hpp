@@ -1,0 +1,16 @@
+#pragma once
+
+#include <cleat/transport/network.hpp>
+
+namespace cleat {
+
+/// The machine's own network.
+class tcp_network final : public network::model {
+ public:
+  task<result<any_stream>> dial(std::string host, std::uint16_t port, tcp_options options,
+                                time_point deadline) override;
+  result<any_listener> listen(environment::executor_type const& executor, std::string const& host,
+                              std::uint16_t port) override;
+};
+
+}  // namespace cleat
