@@ -1,0 +1,116 @@
+#pragma once
+
+#include <cleat/observe/log_sink.hpp>
+#include <cleat/observe/observe.hpp>
+
+#include <cstdint>
+#include <mutex>
+#include <unordered_map>
+
+namespace cleat {
+
+/// Writes what happens to a `log_sink`.
+///
+/// | `event` | level | of its own |
+/// |---|---|---|
+/// | `tcp_packet` | `packets`, or WARNING | direction, msg_id, raw_packet_hex, elapsed_ms, outcome,
+/// reply | | `answer_missing` | WARNING | the same: an answer that came but could not be read | |
+/// `retry` | WARNING | wait_ms, reason, failure | | `retry_budget_empty` | WARNING | reason,
+/// failure | | `connect` | DEBUG, or WARNING | address, elapsed_ms, outcome, reason, failure | |
+/// `call` | INFO, or ERROR | attempts, elapsed_ms, outcome, certainty, reason, failure | |
+/// `push_dropped` | WARNING | | | `session_ended` | DEBUG | reason, failure |
+///
+/// All have device_id (`call::peer`; may be empty), and those of a call correlation_id, op_id and
+/// attempt. `reason` is the word of the failure's kind, `failure` its sentence.
+///
+/// A `tcp_packet` is a frame sent or received, bytes that could not be read (outcome decode_error),
+/// or an answer that never came (no bytes; outcome timeout, closed, error). Those that failed are
+/// WARNING, but not if the caller gave up; so are answers noteworthy in themselves:
+/// `"reply":"unframed"` and `"unmatched"` and `"late"`. Of a packet the first 4 KiB are shown, and
+/// `raw_packet_truncated` is true if there are more.
+///
+/// A record that is not enabled costs the check of one atomic. Records are written before `on`
+/// returns, so a slow place to write to slows the program down.
+///
+/// Thread safety: all members may be called from any thread.
+class log {
+ public:
+  using listens_to =
+      event_list<call_ended, retry_scheduled, retry_budget_empty, connect_ended, frame_sent,
+                 frame_received, answer_missing, decode_failed, push_dropped, session_ended>;
+
+  /// `to` outlives it. `packets` is the level of packets with which nothing is wrong.
+  explicit log(log_sink& to, log_level packets = log_level::debug) noexcept
+      : to_(to), packets_(packets) {}
+  log(log const&) = delete;
+  log& operator=(log const&) = delete;
+
+  void set_level(log_level l) noexcept { to_.set_level(l); }
+
+  void on(call_ended const& e) noexcept {
+    auto const level = e.error == nullptr ? log_level::info : log_level::error;
+    if (to_.enabled(level)) write(e, level);
+  }
+  void on(retry_scheduled const& e) noexcept {
+    if (to_.enabled(log_level::warning)) write(e, log_level::warning);
+  }
+  void on(retry_budget_empty const& e) noexcept {
+    if (to_.enabled(log_level::warning)) write(e, log_level::warning);
+  }
+  void on(connect_ended const& e) noexcept {
+    auto const level = e.error == nullptr ? log_level::debug : of_failed(*e.error);
+    if (to_.enabled(level)) write(e, level);
+  }
+  void on(frame_sent const& e) noexcept {
+    auto const level = e.error == nullptr ? packets_ : of_failed(*e.error);
+    if (to_.enabled(level)) write(e, level);
+  }
+  void on(frame_received const& e) noexcept {
+    bool const strange =
+        e.as == verdict::late || e.as == verdict::unmatched || e.note == "unframed";
+    auto const level = strange ? log_level::warning : packets_;
+    if (to_.enabled(level)) write(e, level);
+  }
+  void on(answer_missing const& e) noexcept {
+    auto const level = of_failed(e.why);
+    if (to_.enabled(level)) write(e, level);
+  }
+  void on(decode_failed const& e) noexcept {
+    if (to_.enabled(log_level::warning)) write(e, log_level::warning);
+  }
+  void on(push_dropped const& e) noexcept {
+    if (to_.enabled(log_level::warning)) write(e, log_level::warning);
+  }
+  void on(session_ended const& e) noexcept {
+    if (to_.enabled(log_level::debug)) write(e, log_level::debug);
+  }
+
+ private:
+  [[nodiscard]] log_level of_failed(failure const& f) const noexcept {
+    bool const wanted = f.why() == kind::cancelled || f.why() == kind::shut_down;
+    return wanted ? packets_ : log_level::warning;
+  }
+
+  void write(call_ended const& e, log_level l) noexcept;
+  void write(retry_scheduled const& e, log_level l) noexcept;
+  void write(retry_budget_empty const& e, log_level l) noexcept;
+  void write(connect_ended const& e, log_level l) noexcept;
+  void write(frame_sent const& e, log_level l) noexcept;
+  void write(frame_received const& e, log_level l) noexcept;
+  void write(answer_missing const& e, log_level l) noexcept;
+  void write(decode_failed const& e, log_level l) noexcept;
+  void write(push_dropped const& e, log_level l) noexcept;
+  void write(session_ended const& e, log_level l) noexcept;
+
+  /// How many attempts a call made that ends now.
+  std::uint32_t take_attempts(call_ended const& e);
+
+  log_sink& to_;
+  log_level const packets_;
+  std::mutex mutex_;
+  /// Of calls that were tried again: a call that ends well does not say how often. By operation,
+  /// bounded.
+  std::unordered_map<std::uint64_t, std::uint32_t> attempts_;
+};
+
+}  // namespace cleat

@@ -1,0 +1,269 @@
+#include <cleat/observe/metrics.hpp>
+
+#include <cleat/base/call.hpp>
+#include <cleat/observe/outcome.hpp>
+#include <cleat/observe/utf8.hpp>
+
+#include <prometheus/counter.h>
+#include <prometheus/family.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <mutex>
+#include <shared_mutex>
+#include <unordered_map>
+#include <utility>
+
+namespace cleat {
+namespace {
+
+using counters = prometheus::Family<prometheus::Counter>;
+
+constexpr std::size_t reasons_max = 32;
+constexpr std::string_view unknown = "unknown";
+constexpr std::string_view other = "other";
+
+/// What is usually tried again; shown as 0 from the start. Other kinds appear when they happen.
+constexpr std::array usual_retries{kind::timed_out, kind::refused, kind::unreachable,
+                                   kind::reset,     kind::closed,  kind::rejected};
+
+prometheus::Histogram::BucketBoundaries const& buckets() {
+  static prometheus::Histogram::BucketBoundaries const all{.01, .025, .05, .075, .1,  .15, .25, .3,
+                                                           .5,  .75,  .8,  1,    1.5, 2,   3,   5};
+  return all;
+}
+
+using reason_text = text<64>;
+
+/// A label from a message: "wrong magic" becomes `wrong_magic`.
+reason_text to_reason(std::string_view message) noexcept {
+  std::array<char, 128> word{};
+  std::size_t const n = std::min(message.size(), word.size());
+  std::replace_copy(message.begin(), message.begin() + static_cast<std::ptrdiff_t>(n), word.begin(),
+                    ' ', '_');
+  return reason_text{std::string_view{word.data(), n}};
+}
+
+reason_text reason_of(failure const& f) noexcept {
+  if (!f.code().failed()) return reason_text{to_string(f.why())};
+  std::array<char, 128> buffer{};
+  return to_reason(f.code().message(buffer.data(), buffer.size()));
+}
+
+std::string label(std::string_view peer) { return to_utf8(text<128>{peer}.view()); }
+
+struct text_hash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view s) const noexcept {
+    return std::hash<std::string_view>{}(s);
+  }
+};
+
+}  // namespace
+
+struct metrics::impl {
+  /// Made in full before it is found in the table; never removed. The slots of reasons fill as they
+  /// are needed.
+  struct peer {
+    explicit peer(std::string_view n) : name(n) {}
+
+    std::string const name;
+    std::array<prometheus::Counter*, outcome_count> sent{};
+    std::array<prometheus::Counter*, outcome_count> received{};
+    prometheus::Histogram* latency = nullptr;
+    std::array<std::atomic<prometheus::Counter*>, kind_count> retransmitted{};
+    std::array<std::atomic<prometheus::Counter*>, reasons_max + 1> undecoded{};
+  };
+
+  explicit impl(metrics_options const& o)
+      : sent(family(o, "packet_sent_total",
+                    "Frames given to the kernel, or not, by device and outcome.")),
+        received(family(o, "packet_recv_total",
+                        "Frames received, and answers that did not come, by device and outcome.")),
+        latency(prometheus::BuildHistogram()
+                    .Name(o.prefix + "packet_latency_seconds")
+                    .Help("Time from a request written to its answer, by device.")
+                    .Register(registry)),
+        retransmitted(family(o, "packet_retransmit_total",
+                             "Further attempts, by device and by what the one before failed of.")),
+        undecoded(family(o, "decode_errors_total",
+                         "Bytes that could not be decoded, by device and reason.")),
+        peers_max(o.peers_max) {
+    reasons.reserve(reasons_max);
+    for (std::string const& r : o.decode_reasons) (void)reason_index(to_reason(r));
+    reasons_at_start = reasons.size();
+  }
+
+  counters& family(metrics_options const& o, char const* name, char const* help) {
+    return prometheus::BuildCounter().Name(o.prefix + name).Help(help).Register(registry);
+  }
+
+  peer& of(call const* c) { return of(c != nullptr ? c->peer : std::string_view{}); }
+
+  peer& of(std::string_view name) {
+    if (name.empty()) name = unknown;
+    if (peer* const p = last.load(std::memory_order_acquire); p != nullptr && p->name == name) {
+      return *p;
+    }
+    {
+      std::shared_lock const lock{mutex};
+      if (auto const found = peers.find(name); found != peers.end())
+        return remember(*found->second);
+      if (full() && name != unknown && the_others != nullptr) return *the_others;
+    }
+    std::unique_lock const lock{mutex};
+    if (auto const found = peers.find(name); found != peers.end()) return remember(*found->second);
+    if (name == unknown) return insert(name);
+    if (name == other || full()) return others();
+    peer& made = insert(name);
+    ++own_series;
+    return remember(made);
+  }
+
+  /// The index of a slot of `undecoded`.
+  std::size_t reason_index(reason_text const& r) {
+    auto const position = [&] {
+      return static_cast<std::size_t>(std::find(reasons.begin(), reasons.end(), r) -
+                                      reasons.begin());
+    };
+    {
+      std::shared_lock const lock{mutex};
+      std::size_t const at = position();
+      if (at < reasons.size() || at == reasons_max) return at;
+    }
+    std::unique_lock const lock{mutex};
+    std::size_t const at = position();
+    if (at == reasons.size() && at < reasons_max) reasons.push_back(r);
+    return at;
+  }
+
+  prometheus::Counter& retransmits(peer& p, kind why) {
+    auto& slot = p.retransmitted.at(static_cast<std::size_t>(why));
+    if (auto* const c = slot.load(std::memory_order_acquire)) return *c;
+    auto& made =
+        retransmitted.Add({{"device_id", label(p.name)}, {"reason", std::string{to_string(why)}}});
+    slot.store(&made, std::memory_order_release);  // whoever else made it made the same one
+    return made;
+  }
+
+  prometheus::Counter& decode_errors(peer& p, std::size_t index, std::string_view reason) {
+    auto& slot = p.undecoded.at(index);
+    if (auto* const c = slot.load(std::memory_order_acquire)) return *c;
+    auto& made = undecoded.Add({{"device_id", label(p.name)}, {"reason", to_utf8(reason)}});
+    slot.store(&made, std::memory_order_release);
+    return made;
+  }
+
+  prometheus::Registry registry;
+  counters& sent;
+  counters& received;
+  prometheus::Family<prometheus::Histogram>& latency;
+  counters& retransmitted;
+  counters& undecoded;
+
+ private:
+  // Under `mutex`, the first four exclusively.
+  peer& insert(std::string_view name) {
+    auto made = std::make_unique<peer>(name);
+    std::string const id = label(name);
+    for (std::size_t i = 0; i < outcome_count; ++i) {
+      std::string const o{to_string(static_cast<outcome>(i))};
+      made->sent.at(i) = &sent.Add({{"device_id", id}, {"outcome", o}});
+      made->received.at(i) = &received.Add({{"device_id", id}, {"outcome", o}});
+    }
+    made->latency = &latency.Add({{"device_id", id}}, buckets());
+    for (kind const k : usual_retries) (void)retransmits(*made, k);
+    for (std::size_t i = 0; i < reasons_at_start; ++i) (void)decode_errors(*made, i, reasons[i]);
+    peer& p = *made;
+    peers.emplace(std::string{name}, std::move(made));
+    return p;
+  }
+  peer& others() {
+    if (the_others == nullptr) the_others = &insert(other);
+    return *the_others;
+  }
+  bool full() const noexcept { return own_series >= peers_max; }
+  peer& remember(peer& p) noexcept {
+    last.store(&p, std::memory_order_release);
+    return p;
+  }
+
+  std::size_t const peers_max;
+  std::size_t own_series = 0;
+  std::shared_mutex mutex;
+  std::unordered_map<std::string, std::unique_ptr<peer>, text_hash, std::equal_to<>> peers;
+  peer* the_others = nullptr;
+  std::atomic<peer*> last = nullptr;
+  std::vector<reason_text> reasons;
+  std::size_t reasons_at_start = 0;
+};
+
+namespace {
+
+/// Not counting is better than ending the program.
+template <class F>
+void unless_it_throws(F const& count) noexcept {
+  try {
+    count();
+  } catch (...) {  // NOLINT(bugprone-empty-catch): out of memory
+  }
+}
+
+void add_one(auto& by_outcome, outcome o) {
+  by_outcome.at(static_cast<std::size_t>(o))->Increment();
+}
+
+}  // namespace
+
+metrics::metrics(metrics_options options) : impl_(std::make_unique<impl>(options)) {}
+metrics::~metrics() = default;
+
+void metrics::add_peer(std::string_view peer) { (void)impl_->of(peer); }
+
+std::string metrics::exposition() const {
+  return prometheus::TextSerializer{}.Serialize(impl_->registry.Collect());
+}
+
+prometheus::Registry& metrics::registry() noexcept { return impl_->registry; }
+
+void metrics::on(frame_sent const& e) noexcept {
+  unless_it_throws([&] { add_one(impl_->of(e.of).sent, outcome_of_sending(e.error)); });
+}
+
+void metrics::on(frame_received const& e) noexcept {
+  unless_it_throws([&] {
+    impl::peer& p = impl_->of(e.of);
+    bool const stray = e.as == verdict::late || e.as == verdict::unmatched;
+    add_one(p.received, stray || e.error != nullptr ? outcome::error : outcome::success);
+    if (e.as == verdict::answer) {
+      p.latency->Observe(std::chrono::duration<double>(e.elapsed).count());
+    }
+  });
+}
+
+void metrics::on(answer_missing const& e) noexcept {
+  unless_it_throws([&] { add_one(impl_->of(&e.of).received, outcome_of(&e.why)); });
+}
+
+void metrics::on(retry_scheduled const& e) noexcept {
+  unless_it_throws([&] { impl_->retransmits(impl_->of(&e.of), e.why.why()).Increment(); });
+}
+
+void metrics::on(decode_failed const& e) noexcept {
+  unless_it_throws([&] {
+    impl::peer& p = impl_->of(e.of);
+    reason_text const reason = reason_of(e.why);
+    std::size_t const index = impl_->reason_index(reason);
+    impl_->decode_errors(p, index, index < reasons_max ? reason.view() : other).Increment();
+    bool const counted_by_the_call = e.of != nullptr && e.lost;
+    if (!counted_by_the_call) add_one(p.received, outcome::decode_error);
+  });
+}
+
+}  // namespace cleat
