@@ -1,0 +1,544 @@
+#define BOOST_TEST_MODULE log
+#include "events.hpp"
+
+#include <cleat/observe/log.hpp>
+#include <cleat/observe/log_line.hpp>
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/test/unit_test.hpp>
+
+#include <fcntl.h>
+#include <unistd.h>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace json = boost::json;
+using cleat::failure;
+using cleat::kind;
+using cleat::log_level;
+using cleat::verdict;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A directory of its own, gone at the end.
+class temporary_directory {
+ public:
+  temporary_directory() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "cleat-log-XXXXXX").string();
+    BOOST_REQUIRE(mkdtemp(pattern.data()) != nullptr);
+    path = pattern;
+  }
+  temporary_directory(temporary_directory const&) = delete;
+  temporary_directory& operator=(temporary_directory const&) = delete;
+  ~temporary_directory() { std::filesystem::remove_all(path); }
+  std::filesystem::path path;
+};
+
+std::vector<std::string> lines_of(std::filesystem::path const& file) {
+  std::ifstream in{file};
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
+
+/// A log into a file.
+struct fixture {
+  explicit fixture(log_level packets = log_level::debug) : to(open()), log(*to, packets) {}
+
+  std::unique_ptr<cleat::log_sink> open() const {
+    cleat::log_sink_options o{made.of.clock()};
+    o.fd = -1;
+    o.file = file.string();
+    o.level = log_level::debug;
+    return cleat::log_sink::open(o).value();
+  }
+  /// The only line, as an object.
+  [[nodiscard]] json::object only() const {
+    auto const all = lines_of(file);
+    BOOST_REQUIRE(all.size() == 1U);
+    BOOST_TEST_MESSAGE(all.front());
+    return json::parse(all.front()).as_object();
+  }
+
+  temporary_directory directory;
+  std::filesystem::path file = directory.path / "log";
+  made_events made;
+  std::unique_ptr<cleat::log_sink> to;
+  cleat::log log;
+};
+struct packets_at_info : fixture {
+  packets_at_info() : fixture(log_level::info) {}
+};
+
+std::string text_of(json::object const& o, std::string_view key) {
+  auto const* const v = o.if_contains(key);
+  return v != nullptr && v->is_string() ? std::string{v->get_string()}
+                                        : "nothing at " + std::string{key};
+}
+
+/// Sends stderr into a file while it lives.
+class stderr_into {
+ public:
+  explicit stderr_into(std::filesystem::path const& file) : before_(dup(2)) {
+    int const fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    dup2(fd, 2);
+    close(fd);
+  }
+  stderr_into(stderr_into const&) = delete;
+  stderr_into& operator=(stderr_into const&) = delete;
+  ~stderr_into() {
+    dup2(before_, 2);
+    close(before_);
+  }
+
+ private:
+  int before_;
+};
+
+std::unique_ptr<cleat::log_sink> sink_to(int fd, cleat::clock const& clock,
+                                         cleat::log_format format = cleat::log_format::json) {
+  cleat::log_sink_options o{clock};
+  o.fd = fd;
+  o.format = format;
+  return cleat::log_sink::open(o).value();
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(reads_the_names_of_levels_in_any_case) {
+  BOOST_TEST((cleat::parse_log_level("DEBUG").value() == log_level::debug));
+  BOOST_TEST((cleat::parse_log_level("info").value() == log_level::info));
+  BOOST_TEST((cleat::parse_log_level("Warning").value() == log_level::warning));
+  BOOST_TEST((cleat::parse_log_level("ERROR").value() == log_level::error));
+  for (auto const* no : {"", "INF", "INFOS", "warn", "1"}) BOOST_TEST(!cleat::parse_log_level(no));
+  BOOST_TEST(cleat::parse_log_level("LOUD").error().detail() ==
+             "'LOUD' is no log level; there are DEBUG, INFO, WARNING and ERROR");
+}
+
+BOOST_AUTO_TEST_CASE(writes_times_as_rfc_3339_says) {
+  using std::chrono::system_clock;
+  BOOST_TEST(cleat::to_rfc3339(system_clock::time_point{}) == "1970-01-01T00:00:00.000Z");
+  BOOST_TEST(cleat::to_rfc3339(system_clock::time_point{1795364340s + 7ms + 999us}) ==
+             "2026-11-22T16:19:00.007Z");
+  BOOST_TEST(cleat::to_rfc3339(system_clock::time_point{-1ms}) == "1969-12-31T23:59:59.999Z");
+}
+
+BOOST_AUTO_TEST_CASE(writes_numbers_as_people_do_and_only_valid_text) {
+  std::string line;
+  cleat::append_json_line(line, {{"a", 12.345},
+                                 {"b", -3},
+                                 {"c", std::numeric_limits<double>::infinity()},
+                                 {"d", json::array{true, nullptr}},
+                                 {"e", "x\xFFy\n\"\\\x01\xC3\xA9"},
+                                 {"f", json::object{}}});
+  BOOST_TEST(line ==
+             "{\"a\":12.345,\"b\":-3,\"c\":null,\"d\":[true,null],"
+             "\"e\":\"x\xEF\xBF\xBDy\\n\\\"\\\\\\u0001\xC3\xA9\",\"f\":{}}\n");
+}
+
+BOOST_FIXTURE_TEST_CASE(describes_a_packet_sent, packets_at_info) {
+  made.of.attempt = 2;
+  log.on(made.sent());
+  json::object const o = only();
+  BOOST_TEST(text_of(o, "level") == "INFO");
+  BOOST_TEST(text_of(o, "module") == "log");
+  BOOST_TEST(o.at("line").is_int64());
+  BOOST_TEST(text_of(o, "message") == "sent 4 bytes to DEVICE123");
+  BOOST_TEST(text_of(o, "event") == "tcp_packet");
+  BOOST_TEST(text_of(o, "direction") == "send");
+  BOOST_TEST(text_of(o, "msg_id") == "0123456789abcdef");
+  BOOST_TEST(text_of(o, "device_id") == "DEVICE123");
+  BOOST_TEST(text_of(o, "raw_packet_hex") == "f0 0d 7b 7d");
+  BOOST_TEST(!o.contains("raw_packet_truncated"));
+  BOOST_TEST(o.at("elapsed_ms").as_double() == 1.234);
+  BOOST_TEST(text_of(o, "outcome") == "success");
+  BOOST_TEST(text_of(o, "correlation_id") == made.of.correlation.to_text().view());
+  BOOST_TEST(text_of(o, "op_id") == cleat::hex16(made.of.operation).view());
+  BOOST_TEST(o.at("attempt").as_int64() == 2);
+  std::string const ts = text_of(o, "ts");
+  BOOST_TEST(ts.size() == 24U);
+  BOOST_TEST(ts.ends_with('Z'));
+  BOOST_TEST(o.begin()->key() == "ts");
+}
+
+BOOST_FIXTURE_TEST_CASE(describes_an_answer_and_a_refusal, fixture) {
+  log.on(made.received(verdict::answer));
+  failure const no = failure{kind::rejected, cleat::certainty::rejected}.with_detail("busy");
+  log.on(made.received(verdict::answer, &no));
+  auto const lines = lines_of(file);
+  BOOST_REQUIRE(lines.size() == 2U);
+  auto const yes = json::parse(lines[0]).as_object();
+  BOOST_TEST(text_of(yes, "level") == "DEBUG");
+  BOOST_TEST(text_of(yes, "direction") == "recv");
+  BOOST_TEST(text_of(yes, "outcome") == "success");
+  BOOST_TEST(yes.at("elapsed_ms").as_int64() == 60);
+  BOOST_TEST(!yes.contains("reply"));
+  auto const refusal = json::parse(lines[1]).as_object();
+  BOOST_TEST(text_of(refusal, "outcome") == "error");
+  BOOST_TEST(text_of(refusal, "reason") == "rejected");
+  BOOST_TEST(text_of(refusal, "failure") == no.message());
+}
+
+BOOST_FIXTURE_TEST_CASE(warns_of_answers_that_are_strange, packets_at_info) {
+  log.on(made.received(verdict::answer, nullptr, "unframed"));
+  log.on(made.received(verdict::unmatched));
+  log.on(made.received(verdict::late));
+  auto const lines = lines_of(file);
+  BOOST_REQUIRE(lines.size() == 3U);
+  std::vector<std::pair<std::string, std::string>> const expected{
+      {"unframed", "success"}, {"unmatched", "error"}, {"late", "error"}};
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    auto const o = json::parse(lines[i]).as_object();
+    BOOST_TEST(text_of(o, "level") == "WARNING");
+    BOOST_TEST(text_of(o, "event") == "tcp_packet");
+    BOOST_TEST(text_of(o, "reply") == expected[i].first);
+    BOOST_TEST(text_of(o, "outcome") == expected[i].second);
+    BOOST_TEST(o.contains("attempt") == (i == 0));
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(reports_an_answer_that_never_came_as_a_packet, fixture) {
+  log.on(made.missing(failure{kind::timed_out}));
+  json::object const o = only();
+  BOOST_TEST(text_of(o, "level") == "WARNING");
+  BOOST_TEST(text_of(o, "event") == "tcp_packet");
+  BOOST_TEST(text_of(o, "direction") == "recv");
+  BOOST_TEST(text_of(o, "outcome") == "timeout");
+  BOOST_TEST(text_of(o, "raw_packet_hex").empty());
+  BOOST_TEST(o.at("elapsed_ms").as_int64() == 1500);
+}
+
+BOOST_FIXTURE_TEST_CASE(does_not_warn_when_the_caller_gave_up, fixture) {
+  log.on(made.missing(failure{kind::cancelled}));
+  BOOST_TEST(text_of(only(), "level") == "DEBUG");
+}
+
+BOOST_FIXTURE_TEST_CASE(reports_unreadable_bytes_as_one_packet, fixture) {
+  failure const why = failure{kind::malformed}.with_offset(2);
+  log.on(cleat::decode_failed{&made.of, cleat::as_bytes("zz"), why, true});
+  log.on(made.missing(why));
+  auto const lines = lines_of(file);
+  BOOST_REQUIRE(lines.size() == 2U);
+  auto const packet = json::parse(lines[0]).as_object();
+  BOOST_TEST(text_of(packet, "level") == "WARNING");
+  BOOST_TEST(text_of(packet, "event") == "tcp_packet");
+  BOOST_TEST(text_of(packet, "outcome") == "decode_error");
+  BOOST_TEST(text_of(packet, "raw_packet_hex") == "7a 7a");
+  BOOST_TEST(packet.at("offset").as_int64() == 2);
+  BOOST_TEST(packet.at("lost").as_bool());
+  auto const missing = json::parse(lines[1]).as_object();
+  BOOST_TEST(text_of(missing, "event") == "answer_missing");
+  BOOST_TEST(text_of(missing, "outcome") == "decode_error");
+}
+
+BOOST_FIXTURE_TEST_CASE(cuts_long_packets_and_says_so, fixture) {
+  std::string const bytes(4097, '\xAB');
+  made.frame = cleat::as_bytes(bytes);
+  log.on(made.sent());
+  json::object const o = only();
+  BOOST_TEST(text_of(o, "raw_packet_hex").size() == 4096 * 3 - 1U);
+  BOOST_TEST(o.at("raw_packet_truncated").as_bool());
+  BOOST_TEST(text_of(o, "message") == "sent 4097 bytes to DEVICE123");
+}
+
+BOOST_FIXTURE_TEST_CASE(says_why_and_when_another_attempt_follows, fixture) {
+  failure const why{kind::refused, cleat::certainty::not_sent};
+  log.on(made.retry(why));
+  json::object const o = only();
+  BOOST_TEST(text_of(o, "level") == "WARNING");
+  BOOST_TEST(text_of(o, "event") == "retry");
+  BOOST_TEST(text_of(o, "reason") == "refused");
+  BOOST_TEST(text_of(o, "failure") == why.message());
+  BOOST_TEST(o.at("wait_ms").as_int64() == 250);
+  BOOST_TEST(o.at("attempt").as_int64() == 1);
+}
+
+BOOST_FIXTURE_TEST_CASE(counts_the_attempts_of_a_call_that_succeeds_in_the_end, fixture) {
+  failure const why{kind::refused};
+  log.on(made.retry(why));
+  log.on(cleat::call_ended{made.of, nullptr, 12345us});
+  log.on(cleat::call_ended{made.of, nullptr, 1ms});
+  auto const lines = lines_of(file);
+  BOOST_REQUIRE(lines.size() == 3U);
+  auto const o = json::parse(lines[1]).as_object();
+  BOOST_TEST(text_of(o, "level") == "INFO");
+  BOOST_TEST(text_of(o, "event") == "call");
+  BOOST_TEST(o.at("attempts").as_int64() == 2);
+  BOOST_TEST(o.at("elapsed_ms").as_double() == 12.345);
+  BOOST_TEST(text_of(o, "outcome") == "success");
+  BOOST_TEST(!o.contains("certainty"));
+  BOOST_TEST(json::parse(lines[2]).at("attempts").as_int64() == 1);
+}
+
+BOOST_FIXTURE_TEST_CASE(describes_a_call_that_failed, fixture) {
+  failure const why = failure{kind::timed_out}.with_attempts(3);
+  log.on(cleat::call_ended{made.of, &why, 5s});
+  json::object const o = only();
+  BOOST_TEST(text_of(o, "level") == "ERROR");
+  BOOST_TEST(o.at("attempts").as_int64() == 3);
+  BOOST_TEST(text_of(o, "outcome") == "timeout");
+  BOOST_TEST(text_of(o, "certainty") == "maybe_executed");
+  BOOST_TEST(text_of(o, "reason") == "timed_out");
+}
+
+BOOST_FIXTURE_TEST_CASE(warns_of_connections_that_fail, fixture) {
+  failure const why{kind::refused, cleat::certainty::not_sent};
+  log.on(cleat::connect_ended{made.of, "127.0.0.1:9000", &why, 1ms});
+  json::object const o = only();
+  BOOST_TEST(text_of(o, "level") == "WARNING");
+  BOOST_TEST(text_of(o, "event") == "connect");
+  BOOST_TEST(text_of(o, "address") == "127.0.0.1:9000");
+  BOOST_TEST(text_of(o, "outcome") == "error");
+  BOOST_TEST(text_of(o, "reason") == "refused");
+}
+
+BOOST_FIXTURE_TEST_CASE(tells_everything_through_a_tee, fixture) {
+  failure const why{kind::closed};
+  cleat::tee const events{log};
+  BOOST_TEST(!events.listens<cleat::attempt_started>());
+  events.notify(cleat::retry_budget_empty{made.of, why});
+  events.notify(cleat::connect_ended{made.of, "127.0.0.1:9000", nullptr, 1ms});
+  events.notify(cleat::push_dropped{"DEVICE123"});
+  events.notify(cleat::session_ended{"DEVICE123", why});
+  auto const lines = lines_of(file);
+  BOOST_REQUIRE(lines.size() == 4U);
+  std::vector<std::string> const expected{"retry_budget_empty", "connect", "push_dropped",
+                                          "session_ended"};
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    auto const o = json::parse(lines[i]).as_object();
+    BOOST_TEST(text_of(o, "event") == expected[i]);
+    BOOST_TEST(text_of(o, "device_id") == "DEVICE123");
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(writes_nothing_below_its_level, packets_at_info) {
+  log.set_level(log_level::warning);
+  log.on(made.sent());
+  to->write(log_level::info, "no");
+  BOOST_TEST(lines_of(file).empty());
+  to->write(log_level::warning, "yes");
+  BOOST_TEST(lines_of(file).size() == 1U);
+  log.set_level(log_level::info);
+  log.on(made.sent());
+  BOOST_TEST(lines_of(file).size() == 2U);
+}
+
+BOOST_FIXTURE_TEST_CASE(writes_records_of_the_program_with_its_own_fields, fixture) {
+  to->write(log_level::info, "listening", {{"port", 9400}, {"ts", "mine"}});
+  json::object const o = only();
+  BOOST_TEST(text_of(o, "message") == "listening");
+  BOOST_TEST(text_of(o, "module") == "log_test");
+  BOOST_TEST(o.at("line").as_int64() > 100);
+  BOOST_TEST(o.at("port").as_int64() == 9400);
+  BOOST_TEST(text_of(o, "ts") != "mine");
+}
+
+BOOST_FIXTURE_TEST_CASE(keeps_a_record_on_one_line_whatever_is_in_it, fixture) {
+  made.id = "id\n\"\x80";
+  failure const why = failure{kind::rejected}.with_detail("two\nlines\xFE");
+  log.on(made.received(verdict::answer, &why));
+  json::object const o = only();
+  BOOST_TEST(text_of(o, "msg_id") == "id\n\"\xEF\xBF\xBD");
+}
+
+BOOST_FIXTURE_TEST_CASE(keeps_two_logs_apart, fixture) {
+  auto const second_file = directory.path / "second";
+  cleat::log_sink_options o{made.of.clock()};
+  o.fd = -1;
+  o.file = second_file.string();
+  {
+    auto const second = cleat::log_sink::open(o).value();
+    to->write(log_level::info, "first");
+    second->write(log_level::info, "second");
+    second->write(log_level::info, "second");
+  }
+  to->write(log_level::info, "first");
+  BOOST_TEST(lines_of(file).size() == 2U);
+  BOOST_TEST(lines_of(second_file).size() == 2U);
+}
+
+BOOST_AUTO_TEST_CASE(never_mixes_the_lines_of_two_threads) {
+  int ends[2];
+  BOOST_REQUIRE(pipe(ends) == 0);
+  std::string all;
+  std::thread reader{[&all, from = ends[0]] {
+    std::vector<char> some(1000);
+    for (ssize_t n = 0; (n = read(from, some.data(), some.size())) > 0;) {
+      all.append(some.data(), static_cast<std::size_t>(n));
+    }
+  }};
+  {
+    made_events const made;
+    std::string const bytes(3000, 'x');
+    auto const to = sink_to(ends[1], made.of.clock());
+    cleat::log log{*to, log_level::info};
+    std::vector<std::thread> writers;
+    for (int t = 0; t < 2; ++t) {
+      writers.emplace_back([&, t] {
+        made_events mine{t == 0 ? "A" : "B"};
+        mine.frame = cleat::as_bytes(bytes);
+        for (int i = 0; i < 300; ++i) log.on(mine.sent());
+      });
+    }
+    for (auto& w : writers) w.join();
+  }
+  close(ends[1]);
+  reader.join();
+  close(ends[0]);
+  std::size_t lines = 0;
+  for (std::size_t at = 0; at < all.size(); ++lines) {
+    auto const end = all.find('\n', at);
+    BOOST_REQUIRE(end != std::string::npos);
+    BOOST_REQUIRE(json::parse(all.substr(at, end - at)).as_object().contains("raw_packet_hex"));
+    at = end + 1;
+  }
+  BOOST_TEST(lines == 600U);
+}
+
+BOOST_AUTO_TEST_CASE(finishes_a_line_on_a_descriptor_that_does_not_block) {
+  int ends[2];
+  BOOST_REQUIRE(pipe2(ends, O_NONBLOCK) == 0);
+  std::string all;
+  std::thread reader{[&all, from = ends[0]] {
+    std::vector<char> some(4096);
+    for (;;) {
+      ssize_t const n = read(from, some.data(), some.size());
+      if (n == 0) return;
+      if (n > 0) all.append(some.data(), static_cast<std::size_t>(n));
+      if (n < 0) std::this_thread::sleep_for(1ms);
+    }
+  }};
+  {
+    made_events const made;
+    auto const to = sink_to(ends[1], made.of.clock());
+    to->write(log_level::info, std::string(300'000, 'x'));
+  }
+  close(ends[1]);
+  reader.join();
+  close(ends[0]);
+  BOOST_TEST(all.ends_with("\"}\n"));
+  BOOST_TEST(json::parse(all).at("message").as_string().size() == 300'000U);
+}
+
+BOOST_AUTO_TEST_CASE(survives_a_closed_pipe_in_silence) {
+  temporary_directory const directory;
+  auto const said = directory.path / "stderr";
+  made_events const made;
+  int ends[2];
+  BOOST_REQUIRE(pipe(ends) == 0);
+  auto const to = sink_to(ends[1], made.of.clock());
+  close(ends[0]);
+  {
+    stderr_into const file{said};
+    to->write(log_level::info, "nobody reads this");
+    to->write(log_level::info, "nor this");
+  }
+  close(ends[1]);
+  BOOST_TEST(std::filesystem::file_size(said) == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(says_once_that_a_full_disk_takes_no_more) {
+  temporary_directory const directory;
+  auto const said = directory.path / "stderr";
+  made_events const made;
+  int const full = ::open("/dev/full", O_WRONLY | O_CLOEXEC);
+  BOOST_REQUIRE(full >= 0);
+  auto const to = sink_to(full, made.of.clock());
+  {
+    stderr_into const file{said};
+    to->write(log_level::info, "lost");
+    to->write(log_level::info, "lost as well");
+  }
+  auto const lines = lines_of(said);
+  BOOST_REQUIRE(lines.size() == 1U);
+  BOOST_TEST(lines.front() == "cannot write the log to descriptor " + std::to_string(full) +
+                                  ": No space left on device; no more is written there");
+  close(full);
+}
+
+BOOST_FIXTURE_TEST_CASE(opens_its_file_anew_when_asked, fixture) {
+  to->write(log_level::info, "one");
+  auto const moved = directory.path / "log.1";
+  std::filesystem::rename(file, moved);
+  to->write(log_level::info, "two");
+  BOOST_TEST(to->reopen().has_value());
+  to->write(log_level::info, "three");
+  BOOST_TEST(lines_of(moved).size() == 2U);
+  BOOST_TEST(lines_of(file).size() == 1U);
+  std::filesystem::remove(file);
+  std::filesystem::create_directory(file);
+  auto const failed = to->reopen();
+  BOOST_REQUIRE(!failed);
+  BOOST_TEST(failed.error().detail().ends_with("/log: Is a directory"));
+  std::filesystem::remove(file);
+  BOOST_TEST(to->reopen().has_value());
+  to->write(log_level::info, "four");
+  BOOST_TEST(lines_of(file).size() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(says_which_file_cannot_be_opened_and_why) {
+  made_events const made;
+  cleat::log_sink_options o{made.of.clock()};
+  o.file = "/nowhere/at/all.log";
+  auto const failed = cleat::log_sink::open(o);
+  BOOST_REQUIRE(!failed);
+  BOOST_TEST((failed.error().why() == kind::resources));
+  BOOST_TEST((failed.error().sure() == cleat::certainty::not_sent));
+  BOOST_TEST(failed.error().detail() == "log file /nowhere/at/all.log: No such file or directory");
+  o.file = std::string(200, 'x') + "/the_end.log";
+  auto const long_name = cleat::log_sink::open(o);
+  BOOST_TEST(long_name.error().detail().ends_with("/the_end.log: No such file or directory"));
+}
+
+BOOST_AUTO_TEST_CASE(writes_a_line_for_people_without_colour_into_a_pipe) {
+  made_events const made;
+  int ends[2];
+  BOOST_REQUIRE(pipe(ends) == 0);
+  auto const to = sink_to(ends[1], made.of.clock(), cleat::log_format::text);
+  to->write(log_level::warning, "a\nb", {{"port", 9400}, {"name", "two words"}, {"id", "x1"}});
+  std::vector<char> some(1000);
+  ssize_t const n = read(ends[0], some.data(), some.size());
+  std::string const line{some.data(), static_cast<std::size_t>(n)};
+  close(ends[0]);
+  close(ends[1]);
+  BOOST_TEST(line.find("Z WARNING log_test:") == 23U);
+  BOOST_TEST(line.ends_with("  a\\nb port=9400 name=\"two words\" id=x1\n"));
+  BOOST_TEST(line.find('\x1b') == std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(colours_a_line_for_people_on_a_terminal_unless_told_not_to) {
+  made_events const made;
+  int const terminal = posix_openpt(O_RDWR | O_NOCTTY);
+  BOOST_REQUIRE(terminal >= 0);
+  BOOST_REQUIRE(grantpt(terminal) == 0);
+  BOOST_REQUIRE(unlockpt(terminal) == 0);
+  int const screen = ::open(ptsname(terminal), O_RDWR | O_NOCTTY);  // NOLINT(concurrency-mt-unsafe)
+  BOOST_REQUIRE(screen >= 0);
+  auto const shown = [&] {
+    auto const to = sink_to(screen, made.of.clock(), cleat::log_format::text);
+    to->write(log_level::error, "no");
+    std::vector<char> some(1000);
+    ssize_t const n = read(terminal, some.data(), some.size());
+    return std::string{some.data(), static_cast<std::size_t>(n)};
+  };
+  // NOLINTBEGIN(concurrency-mt-unsafe)
+  setenv("TERM", "xterm", 1);
+  unsetenv("NO_COLOR");
+  BOOST_TEST(shown().find("\x1b[31mERROR\x1b[0m") != std::string::npos);
+  setenv("NO_COLOR", "1", 1);
+  BOOST_TEST(shown().find('\x1b') == std::string::npos);
+  unsetenv("NO_COLOR");
+  // NOLINTEND(concurrency-mt-unsafe)
+  close(screen);
+  close(terminal);
+}
