@@ -16,10 +16,10 @@ std::string_view missing_field(message const& m) noexcept {
   return {};
 }
 
-message request(opcode op, device_name const& device, std::string_view msg_id) {
+message request(opcode op, std::string_view device, std::string_view msg_id) {
   message m;
   m.op = op;
-  m.device_id = device;
+  m.device_id.emplace(device);
   m.msg_id.assign(msg_id);
   return m;
 }
@@ -34,13 +34,13 @@ message answer(opcode op, message const& request) {
 
 }  // namespace
 
-message message::turn(device_name const& device, std::string_view msg_id, bool on) {
+message message::turn(std::string_view device, std::string_view msg_id, bool on) {
   message m = request(opcode::toggle, device, msg_id);
   m.state = on;
   return m;
 }
 
-message message::status(device_name const& device, std::string_view msg_id) {
+message message::status(std::string_view device, std::string_view msg_id) {
   return request(opcode::status, device, msg_id);
 }
 

@@ -42,10 +42,10 @@ class message {
  public:
   message() noexcept = default;
 
-  /// A request that the device be on or off.
-  [[nodiscard]] static message turn(device_name const& device, std::string_view msg_id, bool on);
+  /// A request that the device be on or off. A name that is too long is cut, as `text` cuts.
+  [[nodiscard]] static message turn(std::string_view device, std::string_view msg_id, bool on);
   /// A request for the state.
-  [[nodiscard]] static message status(device_name const& device, std::string_view msg_id);
+  [[nodiscard]] static message status(std::string_view device, std::string_view msg_id);
   /// The device's answer: done, and this is the state now.
   [[nodiscard]] static message ack(message const& request, bool state);
   /// The device's answer: no. `retry_after` is written only if another try is allowed.

@@ -42,10 +42,9 @@ cleat::result<cleat::opened<message>> protocol::open(request const& r, cleat::ca
   if (std::string_view const trouble = trouble_with(r.device_id()); !trouble.empty()) {
     return unsendable(trouble);
   }
-  device_name const device{r.device_id()};
   auto const msg_id = cleat::hex16(number);
-  message m =
-      r.state() ? message::turn(device, msg_id, *r.state()) : message::status(device, msg_id);
+  message m = r.state() ? message::turn(r.device_id(), msg_id, *r.state())
+                        : message::status(r.device_id(), msg_id);
   if (op_id_) m.op_id.emplace(cleat::hex16(c.operation).view());
 
   cleat::match_keys keys{match_key{numbered_space, number}};

@@ -43,9 +43,10 @@ failure wrong_byte(f00d_errc e, bytes_view unread, std::size_t offset) {
   return broken(e, offset).with_detail("found " + to_hex(unread.subspan(offset, 1)));
 }
 
-text<95> over_the_limit(std::size_t payload_bytes, f00d_options const& options) {
-  return std::string_view{std::to_string(payload_bytes) + " bytes declared, at most " +
-                          std::to_string(options.payload_bytes_max)};
+std::string over_the_limit(std::size_t payload_bytes, std::string_view what,
+                           f00d_options const& options) {
+  return std::to_string(payload_bytes).append(what).append(", at most ") +
+         std::to_string(options.payload_bytes_max);
 }
 
 /// How many bytes at the beginning of both are the same.
@@ -75,7 +76,8 @@ detail::f00d_verdict judge_frame(bytes_view unread, f00d_options const& options)
     declared = declared << 8U | std::to_integer<std::uint32_t>(b);
   }
   if (declared > options.payload_bytes_max) {
-    return broken(f00d_errc::oversize, 3).with_detail(over_the_limit(declared, options));
+    return broken(f00d_errc::oversize, 3)
+        .with_detail(over_the_limit(declared, " bytes declared", options));
   }
   std::size_t const frame_bytes = detail::f00d_header_bytes + declared;
   if (unread.size() < frame_bytes) return detail::f00d_need{frame_bytes - unread.size()};
@@ -147,7 +149,7 @@ bool f00d_may_write_bare(bytes_view bytes, f00d_options const& options) {
 
 failure f00d_oversize(std::size_t payload_bytes, f00d_options const& options) {
   return failure{make_error_code(f00d_errc::oversize), kind::invalid, certainty::not_sent}
-      .with_detail(over_the_limit(payload_bytes, options));
+      .with_detail(over_the_limit(payload_bytes, " bytes", options));
 }
 
 }  // namespace detail

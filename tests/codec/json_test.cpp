@@ -1,0 +1,340 @@
+#define BOOST_TEST_MODULE json
+#include <cleat/codec/json.hpp>
+#include <cleat/codec/utf8.hpp>
+
+#include <boost/test/unit_test.hpp>
+
+#include <array>
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+#include <new>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <string_view>
+
+using cleat::json_errc;
+using cleat::json_field;
+using cleat::json_read;
+using cleat::json_write;
+using cleat::kind;
+using namespace std::string_literals;
+using namespace std::string_view_literals;
+
+namespace {
+
+std::size_t allocations = 0;
+
+}  // namespace
+
+void* operator new(std::size_t n) {
+  ++allocations;
+  if (void* const p = std::malloc(n == 0 ? 1 : n)) return p;  // NOLINT(*-no-malloc)
+  throw std::bad_alloc{};
+}
+void operator delete(void* p) noexcept { std::free(p); }               // NOLINT(*-no-malloc)
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }  // NOLINT(*-no-malloc)
+
+namespace {
+
+enum class colour : std::uint8_t { red, green, nameless };
+
+constexpr std::array<cleat::json_name<colour>, 2> json_names(colour) {
+  return {{{colour::red, "red"}, {colour::green, "green"}}};
+}
+
+struct reading {
+  bool on = false;
+  std::int64_t wide = 0;
+  std::uint32_t narrow = 0;
+  std::string words;
+  cleat::text<8> name;
+  colour paint = colour::red;
+  std::optional<std::int8_t> tiny;
+  std::optional<std::string> note;
+  std::optional<cleat::text<4>> tag;
+  std::optional<colour> trim;
+
+  friend bool operator==(reading const&, reading const&) = default;
+
+  static constexpr auto json_fields() {
+    return std::array{
+        json_field::of<&reading::on>("on"),         json_field::of<&reading::wide>("wide"),
+        json_field::of<&reading::narrow>("narrow"), json_field::of<&reading::words>("words"),
+        json_field::of<&reading::name>("name"),     json_field::of<&reading::paint>("paint"),
+        json_field::of<&reading::tiny>("tiny"),     json_field::of<&reading::note>("note"),
+        json_field::of<&reading::tag>("tag"),       json_field::of<&reading::trim>("trim")};
+  }
+};
+
+/// Nothing is required, so that one field can be looked at alone.
+struct loose {
+  std::optional<bool> on;
+  std::optional<std::int8_t> tiny;
+  std::optional<std::int64_t> wide;
+  std::optional<std::uint64_t> huge;
+  std::optional<std::string> words;
+  std::optional<cleat::text<4>> tag;
+  std::optional<colour> paint;
+
+  static constexpr auto json_fields() {
+    return std::array{json_field::of<&loose::on>("on"),       json_field::of<&loose::tiny>("tiny"),
+                      json_field::of<&loose::wide>("wide"),   json_field::of<&loose::huge>("huge"),
+                      json_field::of<&loose::words>("words"), json_field::of<&loose::tag>("tag"),
+                      json_field::of<&loose::paint>("paint")};
+  }
+};
+
+static_assert(cleat::JsonMessage<reading>);
+static_assert(cleat::JsonMessage<loose>);
+
+struct no_fields {};
+struct fields_of_another_kind {
+  static constexpr auto json_fields() { return std::array{1, 2}; }
+};
+static_assert(!cleat::JsonMessage<no_fields>);
+static_assert(!cleat::JsonMessage<fields_of_another_kind>);
+static_assert(!cleat::JsonEnum<kind>);  // no names
+static_assert(!cleat::JsonInteger<bool>);
+
+constexpr std::string_view whole =
+    R"({"on":true,"wide":-9223372036854775808,"narrow":4294967295,"words":"w","name":"12345678",)"
+    R"("paint":"green"})";
+
+std::string written(auto const& message) {
+  cleat::byte_buffer out;
+  BOOST_REQUIRE(json_write(message, out));
+  return std::string{cleat::as_text(out)};
+}
+
+/// One broken message: its text, the error, where it is, and what the detail says.
+struct broken {
+  std::string_view text;
+  json_errc code;
+  std::size_t offset;
+  std::string_view detail;
+};
+
+template <class Message>
+void check_broken(broken const& b) {
+  BOOST_TEST_CONTEXT(b.text) {
+    auto const r = json_read<Message>(cleat::as_bytes(b.text));
+    BOOST_REQUIRE(!r);
+    BOOST_TEST(r.error().code() == make_error_code(b.code));
+    BOOST_TEST(r.error().code().message() == make_error_code(b.code).message());
+    BOOST_TEST((r.error().why() == kind::malformed));
+    BOOST_TEST(r.error().offset() == b.offset);
+    if (!b.detail.empty()) BOOST_TEST(r.error().detail() == b.detail);
+  }
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(reads_every_type_of_member) {
+  auto const r = json_read<reading>(cleat::as_bytes(
+      R"( {"on":true, "wide":-9223372036854775808,"narrow":4294967295,"words":"a\"b\\c\u00e9\ud83d\ude00\n",)"
+      R"("name":"12345678","paint":"green","tiny":-128,"note":"","tag":"t","trim":"red"} )"));
+  BOOST_REQUIRE(r);
+  BOOST_TEST(r->on);
+  BOOST_TEST(r->wide == std::numeric_limits<std::int64_t>::min());
+  BOOST_TEST(r->narrow == 4294967295U);
+  BOOST_TEST(r->words == "a\"b\\c\xC3\xA9\xF0\x9F\x98\x80\n");
+  BOOST_TEST(r->name.view() == "12345678");
+  BOOST_TEST((r->paint == colour::green));
+  BOOST_TEST(int{r->tiny.value()} == -128);
+  BOOST_TEST(r->note.value().empty());
+  BOOST_TEST(r->tag.value().view() == "t");
+  BOOST_TEST((r->trim == colour::red));
+}
+
+BOOST_AUTO_TEST_CASE(writes_compact_json_in_declared_order) {
+  reading m;
+  m.on = true;
+  m.wide = std::numeric_limits<std::int64_t>::min();
+  m.narrow = 4294967295U;
+  m.words = "w";
+  m.name = "12345678";
+  m.paint = colour::green;
+  BOOST_TEST(written(m) == whole);
+
+  m.tiny = std::int8_t{-1};
+  m.note = "n";
+  m.trim = colour::red;
+  BOOST_TEST(written(m) == std::string{whole.substr(0, whole.size() - 1)} +
+                               R"(,"tiny":-1,"note":"n","trim":"red"})");
+}
+
+BOOST_AUTO_TEST_CASE(reads_what_it_writes) {
+  reading m;
+  for (int c = 0; c < 256; ++c) {
+    std::string const s(1, static_cast<char>(c));
+    if (cleat::is_utf8(s)) m.words += s;
+  }
+  m.words += "\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\xF4\x8F\xBF\xBF";
+  m.name = "\x01\x1F\x7F\"\\/\b\f";
+  auto const r = json_read<reading>(cleat::as_bytes(written(m)));
+  BOOST_REQUIRE(r);
+  BOOST_TEST((*r == m));
+}
+
+BOOST_AUTO_TEST_CASE(escapes_what_json_wants_escaped_and_nothing_else) {
+  loose m;
+  m.words = "\"\\/\b\f\n\r\t\x01\x1F\x7F\xC3\xA9"s + std::string(1, '\0');
+  BOOST_TEST(written(m) ==
+             "{\"words\":\"\\\"\\\\/\\b\\f\\n\\r\\t\\u0001\\u001f\x7F\xC3\xA9\\u0000\"}");
+  BOOST_TEST(written(loose{}) == "{}");
+}
+
+BOOST_AUTO_TEST_CASE(refuses_to_write_what_is_not_utf8_and_leaves_the_buffer_as_it_was) {
+  loose m;
+  m.on = true;
+  for (std::string_view const bad :
+       {"\xFF"sv, "\xC0\x80"sv, "\xED\xA0\x80"sv, "\xE2\x82"sv, "\xF4\x90\x80\x80"sv, "a\x80"sv}) {
+    m.words = bad;
+    cleat::byte_buffer out;
+    cleat::append(out, "before"sv);
+    auto const r = json_write(m, out);
+    BOOST_REQUIRE(!r);
+    BOOST_TEST(r.error().code() == make_error_code(json_errc::invalid_utf8));
+    BOOST_TEST((r.error().why() == kind::invalid));
+    BOOST_TEST((r.error().sure() == cleat::certainty::not_sent));
+    BOOST_TEST(r.error().detail() == "words");
+    BOOST_TEST(cleat::as_text(out) == "before");
+  }
+  loose nameless;
+  nameless.paint = colour::nameless;
+  cleat::byte_buffer out;
+  BOOST_TEST(json_write(nameless, out).error().code() == make_error_code(json_errc::unknown_value));
+  BOOST_TEST(out.empty());
+}
+
+BOOST_AUTO_TEST_CASE(skips_unknown_fields_whatever_they_hold) {
+  auto const r = json_read<loose>(cleat::as_bytes(
+      R"({"x":{"on":5,"tag":["too long",{"on":{}}],"":null},"y":[1,[2,[3e400]],"\u00e9\""],"z":1.5e3,)"
+      R"("z":null,"a_name_that_is_longer_than_any_name_of_a_field_could_be_in_this_library_0123456789":0,)"
+      R"("on":true,"w":99999999999999999999999999})"));
+  BOOST_REQUIRE(r);
+  BOOST_TEST(r->on.value());
+  BOOST_TEST(!r->tag);
+}
+
+BOOST_AUTO_TEST_CASE(knows_a_field_whose_name_is_written_with_escapes) {
+  auto const r = json_read<loose>(cleat::as_bytes(R"({"\u006f\u006e":true,"t\u0061g":"\u0061b"})"));
+  BOOST_REQUIRE(r);
+  BOOST_TEST(r->on.value());
+  BOOST_TEST(r->tag.value().view() == "ab");
+}
+
+BOOST_AUTO_TEST_CASE(takes_null_for_an_empty_optional_field) {
+  auto const r = json_read<loose>(cleat::as_bytes(R"({"on":null,"words":null,"paint":null})"));
+  BOOST_REQUIRE(r);
+  BOOST_TEST(!r->on);
+  BOOST_TEST(!r->words);
+}
+
+BOOST_AUTO_TEST_CASE(names_the_field_and_the_place_of_every_error) {
+  using enum json_errc;
+  for (broken const& b : {
+           broken{R"({"on":1})", mistyped_field, 6, "on: expected true or false"},
+           broken{R"({"on" :  "true"})", mistyped_field, 9, "on: expected true or false"},
+           broken{R"({"x":{"on":[]},"on":[true]})", mistyped_field, 20, ""},
+           broken{R"({"x":"\"}:","on":{}})", mistyped_field, 17, ""},
+           broken{R"({"tiny":true})", mistyped_field, 8, "tiny: expected a whole number"},
+           broken{R"({"tiny":1.0})", mistyped_field, 8, ""},
+           broken{R"({"tiny":1e2})", mistyped_field, 8, ""},
+           broken{R"({"words":7})", mistyped_field, 9, "words: expected a text"},
+           broken{R"({"paint":7})", mistyped_field, 9, "paint: expected one of its names"},
+           broken{R"({"paint":"blue"})", unknown_value, 9, "paint: expected one of its names"},
+           broken{R"({"tiny":128})", out_of_range, 8, "tiny: beyond 8 bits"},
+           broken{R"({"tiny":-129})", out_of_range, 8, ""},
+           broken{R"({"wide":9223372036854775808})", out_of_range, 8, "wide: beyond 64 bits"},
+           broken{R"({"huge":-1})", out_of_range, 8, ""},
+           broken{R"({"huge":18446744073709551616})", out_of_range, 8, ""},
+           broken{R"({"tag":"12345"})", too_long, 7, "tag: at most 4 bytes"},
+           broken{R"({"tag":"\u0031\u0032345"})", too_long, 7, ""},
+           broken{R"({"on":true,"on":true})", duplicate_field, 16, "on"},
+           broken{R"({"on":true,"o\u006e":7})", duplicate_field, 21, "on"},
+           broken{R"([{"on":true}])", not_object, 0, ""},
+           broken{R"(  "on")", not_object, 2, ""},
+           broken{R"(null)", not_object, 0, ""},
+           broken{R"(17)", not_object, 0, ""},
+           broken{R"(1.5)", not_object, 0, ""},
+           broken{"", malformed, 0, "empty"},
+           broken{"   ", malformed, 3, "incomplete JSON"},
+           broken{R"({"on":tru)", malformed, 9, "incomplete JSON"},
+           broken{R"({"on":true)", malformed, 10, "incomplete JSON"},
+           broken{R"({"on":yes})", malformed, 6, "syntax error"},
+           broken{R"({'on':true})", malformed, 1, "syntax error"},
+           broken{R"({"on":true,})", malformed, 11, "syntax error"},
+           broken{R"({"on":true} x)", malformed, 12, "more than one value"},
+           broken{R"({"on":true}{})", malformed, 11, "more than one value"},
+           broken{"{\"words\":\"\xFF\"}", malformed, 10, "syntax error"},
+           broken{"{\"words\":\"\n\"}", malformed, 10, "syntax error"},
+           broken{R"({"words":"\ud800"})", malformed, 16, ""},
+       }) {
+    check_broken<loose>(b);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(says_which_required_field_is_missing) {
+  check_broken<reading>({"{}", json_errc::missing_field, 1, "on"});
+  check_broken<reading>({R"({"on":true} )", json_errc::missing_field, 10, "wide"});
+  check_broken<reading>({R"({"on":null})", json_errc::mistyped_field, 6, ""});
+  for (std::string_view const name : {"on", "wide", "narrow", "words", "name", "paint"}) {
+    std::string text{whole};
+    text.replace(text.find('"' + std::string{name} + '"') + 1, 1, "_");
+    check_broken<reading>({text, json_errc::missing_field, text.size() - 1, name});
+  }
+  BOOST_TEST(json_read<reading>(cleat::as_bytes(whole)).has_value());
+}
+
+BOOST_AUTO_TEST_CASE(refuses_nesting_beyond_the_limit) {
+  auto const nested = [](std::size_t depth) {
+    std::string s = R"({"x":)";
+    s.append(depth - 1, '[').append(depth - 1, ']');
+    return s + "}";
+  };
+  BOOST_TEST(json_read<loose>(cleat::as_bytes(nested(cleat::json_depth_max))).has_value());
+  std::string const deep = nested(cleat::json_depth_max + 1);
+  check_broken<loose>(
+      {deep, json_errc::too_deep, 5 + cleat::json_depth_max - 1, "at most 32 levels"});
+  std::string const bottomless(100'000, '[');
+  BOOST_TEST(!json_read<loose>(cleat::as_bytes(bottomless)));
+}
+
+BOOST_AUTO_TEST_CASE(does_not_cut_what_is_too_long) {
+  std::string const text = R"({"tag":")" + std::string(60'000, 'x') + "\"}";
+  check_broken<loose>({text, json_errc::too_long, 7, ""});
+}
+
+BOOST_AUTO_TEST_CASE(allocates_nothing_in_steady_state) {
+  constexpr std::string_view text =
+      R"({"on":true,"tiny":-5,"words":"fifteen \u0062ytes","tag":"a\nb","paint":"red","x":"\n\n"})";
+  cleat::byte_buffer out;
+  out.reserve(256);
+  auto const once = [&] {
+    auto const r = json_read<loose>(cleat::as_bytes(text));
+    bool const read = r.has_value();
+    out.clear();
+    return read && json_write(*r, out);
+  };
+  BOOST_REQUIRE(once());
+  std::size_t const before = allocations;
+  bool good = true;
+  for (int i = 0; i < 100; ++i) good = once() && good;
+  std::size_t const taken = allocations - before;
+  BOOST_TEST(good);
+  BOOST_TEST(taken == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(tells_its_errors_in_short_words) {
+  for (int e = 1; e <= static_cast<int>(json_errc::invalid_utf8); ++e) {
+    std::string const words = make_error_code(static_cast<json_errc>(e)).message();
+    BOOST_TEST(words.size() < 20U);
+    BOOST_TEST(words.find_first_not_of("abcdefghijklmnopqrstuvwxyz 8") == std::string::npos);
+  }
+  BOOST_TEST(make_error_code(json_errc::malformed).message() == "malformed json");
+  BOOST_TEST(make_error_code(json_errc::missing_field).message() == "missing field");
+  BOOST_TEST(make_error_code(json_errc::mistyped_field).message() == "mistyped field");
+}
