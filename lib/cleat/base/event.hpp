@@ -11,8 +11,8 @@ namespace cleat {
 
 /// Lets one chain wait until another says so. Remembers one `set`; one waiter at a time.
 ///
-/// The waiter goes on through its executor's queue, never inside `set`. Used on one executor. The event outlives its
-/// waiter.
+/// The waiter goes on through its executor's queue, never inside `set`. Used on one executor. The event outlives
+/// its waiter, unless both go away with their execution context.
 class event {
  public:
   class waiter;
@@ -20,6 +20,7 @@ class event {
   event() noexcept = default;
   event(event const&) = delete;
   event& operator=(event const&) = delete;
+  ~event();
 
   /// Wakes the waiter, or the next one.
   void set() noexcept;
@@ -35,7 +36,7 @@ class event {
 /// What `co_await event.wait()` waits on.
 class event::waiter final : public leaf {
  public:
-  waiter(event& of, time_point deadline) noexcept : event_(of), deadline_(deadline) {}
+  waiter(event& of, time_point deadline) noexcept : event_(&of), deadline_(deadline) {}
   ~waiter() { leave(); }
 
   result<void> await_resume() const noexcept {
@@ -47,19 +48,19 @@ class event::waiter final : public leaf {
   friend class event;
 
   void begin(bool cancelled) override {
-    if (event_.set_ && !cancelled) {
-      event_.set_ = false;
+    if (event_->set_ && !cancelled) {
+      event_->set_ = false;
       return complete();
     }
     if (cancelled) return end(kind::cancelled);
-    event_.waiter_ = this;
+    event_->waiter_ = this;
     if (deadline_ != never) {
       timeout_.set(env().executor(), deadline_,
                    [](void* self) { static_cast<waiter*>(self)->end(kind::timed_out); }, this);
     }
   }
   void cancel() noexcept override {
-    if (event_.waiter_ == this) end(kind::cancelled);
+    if (event_ != nullptr && event_->waiter_ == this) end(kind::cancelled);
   }
   void end(kind why) {
     why_ = why;
@@ -71,11 +72,11 @@ class event::waiter final : public leaf {
     complete_later();
   }
   void leave() noexcept {
-    if (event_.waiter_ == this) event_.waiter_ = nullptr;
+    if (event_ != nullptr && event_->waiter_ == this) event_->waiter_ = nullptr;
     timeout_.unset();
   }
 
-  event& event_;
+  event* event_;
   time_point deadline_;
   timeout timeout_;
   std::optional<kind> why_;
@@ -87,6 +88,10 @@ inline void event::set() noexcept {
   } else {
     set_ = true;
   }
+}
+
+inline event::~event() {
+  if (waiter_ != nullptr) waiter_->event_ = nullptr;
 }
 
 inline event::waiter event::wait(time_point deadline) noexcept { return waiter{*this, deadline}; }

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cleat/base/bytes.hpp>
+
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+
+namespace cleat::detail {
+
+/// Bytes on their way out, in order. Positions count from the beginning of the session, so that whoever staged a
+/// frame can tell how far it has come: not begun, begun, gone.
+class outbound {
+ public:
+  using position = std::uint64_t;
+
+  /// Where to encode the next frame.
+  [[nodiscard]] byte_buffer& buffer() noexcept { return bytes_; }
+  /// The position behind the last byte.
+  [[nodiscard]] position end() const noexcept { return base_ + bytes_.size(); }
+  /// The position of the first byte that was not handed over yet.
+  [[nodiscard]] position sent() const noexcept { return base_ + sent_; }
+
+  [[nodiscard]] bool empty() const noexcept { return sent_ == bytes_.size(); }
+  [[nodiscard]] std::size_t size() const noexcept { return bytes_.size() - sent_; }
+  [[nodiscard]] bytes_view unsent() const noexcept { return bytes_view{bytes_}.subspan(sent_); }
+  /// Bytes that are still held, sent or not.
+  [[nodiscard]] bytes_view between(position begin, position end) const noexcept {
+    assert(begin >= base_ && end <= this->end());
+    return bytes_view{bytes_}.subspan(begin - base_, end - begin);
+  }
+
+  void mark_sent(std::size_t n) noexcept { sent_ += n; }
+
+  /// Takes back bytes of which none was sent.
+  void withdraw(position begin, position end) noexcept {
+    assert(begin >= sent() && end <= this->end());
+    auto const first = bytes_.begin() + static_cast<std::ptrdiff_t>(begin - base_);
+    bytes_.erase(first, first + static_cast<std::ptrdiff_t>(end - begin));
+  }
+
+  /// Forgets what lies before `needed` (which was sent), when that is everything or much. Keeps a little memory for
+  /// the next frames, and not what one large batch took.
+  void trim(position needed) {
+    assert(needed >= base_ && needed <= sent());
+    std::size_t const n = needed - base_;
+    if (n == bytes_.size()) {
+      bytes_.clear();
+      if (bytes_.capacity() > kept_bytes_max) byte_buffer{}.swap(bytes_);
+    } else if (n > kept_bytes_max) {
+      bytes_.erase(bytes_.begin(), bytes_.begin() + static_cast<std::ptrdiff_t>(n));
+    } else {
+      return;
+    }
+    base_ += n;
+    sent_ -= n;
+  }
+
+ private:
+  static constexpr std::size_t kept_bytes_max = 65536;
+
+  byte_buffer bytes_;
+  position base_ = 0;
+  std::size_t sent_ = 0;
+};
+
+}  // namespace cleat::detail

@@ -1,0 +1,592 @@
+#pragma once
+
+#include <cleat/base/entropy.hpp>
+#include <cleat/base/event.hpp>
+#include <cleat/base/events.hpp>
+#include <cleat/base/scope.hpp>
+#include <cleat/codec/protocol.hpp>
+#include <cleat/session/exchange.hpp>
+#include <cleat/session/lent_memory.hpp>
+#include <cleat/session/outbound.hpp>
+#include <cleat/session/session_options.hpp>
+#include <cleat/session/slot_table.hpp>
+#include <cleat/transport/transport.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <optional>
+#include <utility>
+
+namespace cleat {
+
+/// One connection between two equals: either side may call, answer and push. The only place where a transport and a
+/// protocol meet.
+///
+/// Somebody runs it (`run`, beside its callers, usually in a `scope`), and it outlives its callers. Then:
+///
+/// - `call` sends a request and gives its answer. Many may be under way. It ends by its deadline, whatever happens.
+///   Its failure tells how certain it is that the peer did not act. Cancelled or expired before its first byte was
+///   handed to the system, the request is withdrawn (`not_sent`); later it stays whole on the wire, and its answer, if
+///   one comes, meets a tombstone and never another caller.
+/// - `send` stages a message that has no answer: a push, or the answer to a request.
+/// - What is staged while a write is under way, or while the reader works through what it received, leaves in one
+///   write.
+/// - `respond` (set before `run`) sees every received message first, inside the reader, and may `send` at once: for
+///   receipts that must not wait for anybody. `serve` (set before `run`) answers requests; its tasks run beside the
+///   reader, which never waits for them.
+/// - `next_push` gives what nobody asked for.
+/// - The reader pauses only while this peer's own outbound bytes are over their limit.
+/// - `close` ends it: what is under way fails as `shut_down`.
+///
+/// Errors: `run` gives the reason of the end; calls fail with it. Cancelling `run` closes the session.
+///
+/// Thread safety: everything on the stream's executor, which also runs the callers' chains.
+template <Protocol P, Transport T>
+class session {
+ public:
+  using message = typename P::message;
+  using request = typename P::request;
+  using response = typename P::response;
+  using exchange = detail::exchange<session>;
+
+  session(T stream, P protocol, session_options options = {})
+      : stream_(std::move(stream)),
+        protocol_(std::move(protocol)),
+        options_(options),
+        executor_(stream_.executor()),
+        clock_(clock::of(executor_)),
+        number_(entropy::of(executor_).next()) {}
+  session(session const&) = delete;
+  session& operator=(session const&) = delete;
+  ~session() {
+    for (detail::slot* s = slots_.first(); s != nullptr; s = s->next()) {
+      if (s->by != nullptr) static_cast<exchange*>(s->by)->orphan();
+    }
+    for (auto* const e : waiting_) e->orphan();
+  }
+
+  /// Called with every received message, in order, by the reader. It must not wait and must not destroy the session.
+  std::function<void(message const&)> respond;
+  /// Called for every request of the peer. Its answer is sent; a failure sends nothing.
+  std::function<task<result<message>>(message)> serve;
+
+  /// Reads until the end of the session and gives its reason.
+  task<failure> run() {
+    environment& env = co_await this_chain::environment;
+    scope beside{env};
+    scope_ = &beside;
+    std::exception_ptr thrown;
+    flush();
+    while (!ended_) {
+      if (out_.size() > options_.outbound_bytes_max) {
+        auto const drained = co_await drained_.wait();
+        if (!drained) end(drained.error());
+        continue;
+      }
+      auto const ready = co_await stream_.readable();
+      if (!ready) {
+        end(ready.error());
+        break;
+      }
+      try {
+        read();
+      } catch (...) {  // somebody's `respond` or `serve` threw: no caller is left waiting for that
+        thrown = std::current_exception();
+        end(failure{kind::shut_down}.with_detail("a handler threw"));
+      }
+    }
+    beside.cancel();
+    {
+      auto const guard = co_await this_chain::shield;
+      co_await beside.join();
+    }
+    scope_ = nullptr;
+    if (thrown) std::rethrow_exception(thrown);
+    co_return *ended_;
+  }
+
+  /// Awaits the answer to `q`: `result<response> r = co_await s.call(q, c);`. `on_progress` hears of each step.
+  [[nodiscard]] exchange call(request q, cleat::call const& c,
+                              std::function<void(message const&)> on_progress = nullptr) {
+    return exchange{*this, std::move(q), c, std::move(on_progress)};
+  }
+
+  /// Stages a message that has no answer. Fails as `invalid`, `overloaded` (too many bytes wait) or with the reason of
+  /// the session's end; then nothing is sent.
+  result<void> send(message const& m) {
+    if (ended_) return ended_->with(certainty::not_sent);
+    if (out_.size() > 2 * options_.outbound_bytes_max) return failure{kind::overloaded, certainty::not_sent};
+    auto const begin = out_.end();
+    auto const encoded = protocol_.encode(m, out_.buffer());
+    if (!encoded) return encoded;
+    if (listens<frame_sent>(options_.events)) marks_.push_back({begin, out_.end(), protocol_.id(m)});
+    if (!corked_) flush();
+    return {};
+  }
+
+  /// The next message that nobody asked for. Fails with the reason of the end, as `timed_out` or as `cancelled`.
+  task<result<message>> next_push(time_point deadline = never) {
+    while (pushes_.empty()) {
+      if (ended_) co_return *ended_;
+      auto const woken = co_await pushed_.wait(deadline);
+      if (!woken) co_return woken.error();
+    }
+    message m = std::move(pushes_.front());
+    pushes_.pop_front();
+    co_return m;
+  }
+
+  /// Ends the session.
+  void close() noexcept { end(failure{kind::shut_down}); }
+
+  [[nodiscard]] bool ended() const noexcept { return ended_.has_value(); }
+  /// Calls whose answers are awaited, and calls that were given up and not answered yet.
+  [[nodiscard]] std::size_t pending() const noexcept { return slots_.live() + waiting_.size(); }
+  [[nodiscard]] std::size_t unanswered() const noexcept { return slots_.buried(); }
+  [[nodiscard]] std::size_t outbound_bytes() const noexcept { return out_.size(); }
+  [[nodiscard]] P const& protocol() const noexcept { return protocol_; }
+
+ private:
+  friend exchange;
+
+  struct mark {
+    std::uint64_t begin;
+    std::uint64_t end;
+    message_id id;
+  };
+
+  // ---- callers -----------------------------------------------------------------------------------------------------
+
+  /// A call begins.
+  void enter(exchange& e) {
+    if (ended_) return e.finish(ended_->with(certainty::not_sent));
+    if (e.call_.now() >= e.call_.deadline()) return e.finish(failure{kind::timed_out, certainty::not_sent});
+    e.began_ = clock_.now();
+    if (!has_room() || !waiting_.empty()) {
+      if (waiting_.size() >= options_.waiting_max) {
+        return e.finish(failure{kind::overloaded, certainty::not_sent}.with_detail("too many calls wait for this peer"));
+      }
+      waiting_.push_back(&e);
+      watch(e.call_.deadline());
+      return;
+    }
+    stage(e);
+    if (e.slot_ != nullptr) watch(e.call_.deadline());
+    if (!corked_) flush();
+  }
+
+  /// A call ends early: its deadline passed, its caller was cancelled, or the session ended. The only way out but an
+  /// answer.
+  void leave(exchange& e, failure why) {
+    if (e.slot_ == nullptr) {
+      std::erase(waiting_, &e);
+      return e.finish_later(why.with(certainty::not_sent));
+    }
+    detail::slot& s = *std::exchange(e.slot_, nullptr);
+    if (s.begin >= out_.sent()) {  // not a byte of it has left
+      if (ended_) {
+        notify(e.call_.events, frame_sent{&e.call_, e.id_, out_.between(s.begin, s.end), &why, clock_.now() - e.began_});
+      } else {
+        withdraw(s);
+      }
+      slots_.remove(s);
+      return e.finish_later(why.with(certainty::not_sent));
+    }
+    why = why.with(certainty::maybe_executed);
+    if (s.written()) {
+      notify(e.call_.events, answer_missing{e.call_, e.id_, why, clock_.now() - s.written_at});
+    } else {
+      notify(e.call_.events, frame_sent{&e.call_, e.id_, {}, &why, clock_.now() - e.began_});
+    }
+    slots_.bury(s);
+    e.finish_later(why);
+    if (!ended_ && slots_.buried() > options_.unanswered_max) {
+      end(failure{kind::timed_out}.with_detail("the peer left too many requests unanswered"));
+    }
+  }
+
+  /// The caller was cancelled.
+  void give_up(exchange& e) {
+    leave(e, failure{kind::cancelled});
+    admit();
+    if (!corked_) flush();
+  }
+
+  [[nodiscard]] bool has_room() const noexcept {
+    return slots_.live() < options_.calls_max && out_.size() <= options_.outbound_bytes_max;
+  }
+
+  /// Encodes a request behind what is staged already.
+  void stage(exchange& e) {
+    // Numbers that are still awaited are passed over; there are at most as many as there are slots.
+    for (std::size_t tries = slots_.live() + slots_.buried() + 1; tries != 0; --tries) {
+      auto made = protocol_.open(e.request_, e.call_, number_++);
+      if (!made) return e.finish(made.error().with(certainty::not_sent));
+      if (is_awaited(made->keys)) continue;
+      auto const begin = out_.end();
+      auto const encoded = protocol_.encode(made->message, out_.buffer());
+      if (!encoded) return e.finish(encoded.error().with(certainty::not_sent));
+      e.id_ = protocol_.id(made->message);
+      e.slot_ = &slots_.add(made->keys, e, begin, out_.end());
+      return;
+    }
+    e.finish(failure{kind::overloaded, certainty::not_sent}.with_detail("all message numbers are in use"));
+  }
+
+  [[nodiscard]] bool is_awaited(match_keys const& keys) const noexcept {
+    for (match_key const& k : keys) {
+      if (!k.shared() && slots_.find(k) != nullptr) return true;
+    }
+    return false;
+  }
+
+  void withdraw(detail::slot& s) {
+    auto const n = s.end - s.begin;
+    out_.withdraw(s.begin, s.end);
+    for (detail::slot* later = s.next(); later != nullptr; later = later->next()) {
+      later->begin -= n;
+      later->end -= n;
+    }
+    for (mark& m : marks_) {
+      if (m.begin >= s.end) {
+        m.begin -= n;
+        m.end -= n;
+      }
+    }
+  }
+
+  /// Lets waiting calls in while there is room.
+  void admit() {
+    while (!waiting_.empty() && has_room() && !ended_) {
+      exchange& e = *waiting_.front();
+      waiting_.pop_front();
+      stage(e);
+    }
+  }
+
+  // ---- deadlines: stamps, and one timer armed for the earliest ----------------------------------------------------------
+
+  void watch(time_point deadline) {
+    if (deadline >= watched_) return;
+    watched_ = deadline;
+    deadline_timer_.set(executor_, deadline, [](void* self) { static_cast<session*>(self)->sweep(); }, this);
+  }
+
+  void sweep() {
+    watched_ = never;
+    time_point const now = clock_.now();
+    failure const late{kind::timed_out};
+    time_point next = never;
+    for (detail::slot* s = slots_.first(); s != nullptr && !ended_;) {
+      detail::slot* const after = s->next();
+      if (s->by != nullptr) {
+        auto& e = *static_cast<exchange*>(s->by);
+        if (e.call_.deadline() <= now) {
+          leave(e, late);
+        } else {
+          next = std::min(next, e.call_.deadline());
+        }
+      }
+      s = after;
+    }
+    for (std::size_t i = 0; i < waiting_.size();) {
+      exchange& e = *waiting_[i];
+      if (e.call_.deadline() <= now) {
+        leave(e, late);
+      } else {
+        next = std::min(next, e.call_.deadline());
+        ++i;
+      }
+    }
+    if (ended_) return;
+    admit();
+    watch(next);
+    flush();
+  }
+
+  // ---- writing -----------------------------------------------------------------------------------------------------
+
+  /// Hands over all that is staged; what is not accepted now waits for `write_rest`.
+  void flush() {
+    while (!writing_ && !ended_ && !out_.empty()) {
+      bytes_view const unsent = out_.unsent();
+      auto const n = stream_.write(std::span{&unsent, 1});
+      if (!n) return end(n.error());
+      sent(*n);
+      if (*n < unsent.size()) return write_rest_later();
+      admit();
+    }
+  }
+
+  /// `n` more bytes have left.
+  void sent(std::size_t n) {
+    out_.mark_sent(n);
+    auto const upto = out_.sent();
+    time_point now = never;
+    detail::slot* s = slots_.first_unwritten();
+    for (; s != nullptr && s->end <= upto; s = s->next()) {
+      if (now == never) now = clock_.now();
+      s->written_at = now;
+      if (s->by == nullptr) continue;
+      auto& e = *static_cast<exchange*>(s->by);
+      if (listens<frame_sent>(e.call_.events)) {
+        notify(e.call_.events, frame_sent{&e.call_, e.id_, out_.between(s->begin, s->end), nullptr, now - e.began_});
+      }
+    }
+    while (!marks_.empty() && marks_.front().end <= upto) {
+      mark const& m = marks_.front();
+      notify(options_.events, frame_sent{nullptr, m.id, out_.between(m.begin, m.end), nullptr, {}});
+      marks_.pop_front();
+    }
+    // A frame that has begun stays until it is whole, for those who want to see it.
+    auto needed = upto;
+    if (s != nullptr) needed = std::min(needed, s->begin);
+    if (!marks_.empty()) needed = std::min(needed, marks_.front().begin);
+    out_.trim(needed);
+  }
+
+  void write_rest_later() {
+    if (scope_ == nullptr) return;  // `run` has not begun: it flushes when it does
+    writing_ = true;
+    scope_->spawn(write_rest());
+  }
+
+  task<> write_rest() {
+    while (!ended_ && !out_.empty()) {
+      stall_timer_.set(executor_, saturated_add(clock_.now(), options_.write_stall_max),
+                       [](void* self) { static_cast<session*>(self)->stalled(); }, this);
+      auto const ready = co_await stream_.writable();
+      stall_timer_.unset();
+      if (ended_) break;
+      if (!ready) {
+        end(ready.error());
+        break;
+      }
+      bytes_view const unsent = out_.unsent();
+      auto const n = stream_.write(std::span{&unsent, 1});
+      if (!n) {
+        end(n.error());
+        break;
+      }
+      sent(*n);
+      if (out_.size() <= options_.outbound_bytes_max) {
+        admit();
+        drained_.set();
+      }
+    }
+    writing_ = false;
+  }
+
+  void stalled() { end(failure{kind::timed_out}.with_detail("the peer takes no bytes")); }
+
+  // ---- reading -----------------------------------------------------------------------------------------------------
+
+  /// Takes what is there and works through it; then sends all that came of it.
+  void read() {
+    corked_ = true;
+    detail::lent_memory const lent;
+    for (int rounds = 0; rounds < 16 && !ended_ && out_.size() <= options_.outbound_bytes_max; ++rounds) {
+      auto const n = stream_.read(lent.span());
+      if (!n) {
+        end(n.error());
+        break;
+      }
+      bytes_view const got{lent.span().first(*n)};
+      if (rest_.empty()) {
+        std::size_t const used = take(got);
+        if (!ended_) append(rest_, got.subspan(used));
+      } else {
+        append(rest_, got);
+        byte_buffer whole = std::move(rest_);
+        rest_.clear();
+        std::size_t const used = take(whole);
+        whole.erase(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(used));
+        if (!whole.empty()) rest_ = std::move(whole);
+      }
+      if (*n < lent.span().size()) break;  // all that there was
+    }
+    corked_ = false;
+    admit();
+    flush();
+  }
+
+  /// Works through complete frames; gives the number of bytes that are done with.
+  std::size_t take(bytes_view unread) {
+    std::size_t used = 0;
+    while (!ended_ && used < unread.size()) {
+      bytes_view const left = unread.subspan(used);
+      auto step = protocol_.decode(left);
+      if (auto* const item = step.has_item()) {
+        used += item->used;
+        received(std::move(item->message), left.first(item->used));
+      } else if (auto const* const skip = step.skips()) {
+        used += skip->used;
+        unreadable(left.first(skip->used), skip->why, false);
+      } else if (auto const* const lost = step.is_lost()) {
+        unreadable(left, lost->why, true);
+      } else {
+        break;
+      }
+    }
+    return used;
+  }
+
+  void unreadable(bytes_view bytes, failure const& why, bool lost) {
+    exchange* const only = slots_.live() == 1 ? only_exchange() : nullptr;
+    auto const* const events = only != nullptr ? only->call_.events : options_.events;
+    notify(events, decode_failed{only != nullptr ? &only->call_ : nullptr, bytes, why, lost});
+    if (lost) {
+      end(why);
+    } else if (only != nullptr && options_.unreadable_fails_call) {
+      leave(*only, why);
+    }
+  }
+
+  [[nodiscard]] exchange* only_exchange() const noexcept {
+    for (detail::slot* s = slots_.first(); s != nullptr; s = s->next()) {
+      if (s->by != nullptr) return static_cast<exchange*>(s->by);
+    }
+    return nullptr;
+  }
+
+  void received(message m, bytes_view bytes) {
+    relation const r = protocol_.relate(m);
+    if (respond) respond(m);
+    if (ended_) return;
+    switch (r.as) {
+      case role::request: return requested(std::move(m), bytes, r);
+      case role::push: return pushed(std::move(m), bytes, r);
+      case role::progress:
+      case role::answer: return answered(std::move(m), bytes, r);
+    }
+  }
+
+  void requested(message m, bytes_view bytes, relation const& r) {
+    tell(m, bytes, verdict::request, r);
+    if (!serve) return keep_push(std::move(m));
+    if (serving_ >= options_.requests_max) {
+      return end(failure{kind::overloaded}.with_detail("the peer asks too much at once"));
+    }
+    if (scope_ != nullptr) scope_->spawn(answer(std::move(m)));
+  }
+
+  task<> answer(message m) {
+    ++serving_;
+    auto reply = co_await serve(std::move(m));
+    --serving_;
+    if (reply) static_cast<void>(send(*reply));  // its only failures: the session has ended, or is over its bounds
+  }
+
+  void pushed(message m, bytes_view bytes, relation const& r) {
+    tell(m, bytes, verdict::push, r);
+    keep_push(std::move(m));
+  }
+
+  void keep_push(message m) {
+    if (pushes_.size() >= options_.pushes_max) {
+      pushes_.pop_front();
+      notify(options_.events, push_dropped{options_.peer});
+    }
+    pushes_.push_back(std::move(m));
+    pushed_.set();
+  }
+
+  void answered(message m, bytes_view bytes, relation const& r) {
+    detail::slot* s = nullptr;
+    for (match_key const& k : r.keys) {
+      s = slots_.find(k);
+      if (s != nullptr) break;
+    }
+    bool const final = r.as == role::answer;
+    if (r.also_push) keep_push(m);
+    if (s == nullptr) {
+      if (r.also_push) return tell(m, bytes, verdict::push, r);
+      return tell(m, bytes, verdict::unmatched, r, slots_.live() == 1 ? only_exchange() : nullptr);
+    }
+    if (s->by == nullptr) {
+      tell(m, bytes, verdict::late, r);
+      if (final) slots_.remove(*s);
+      return;
+    }
+    auto& e = *static_cast<exchange*>(s->by);
+    if (!final) {
+      tell(m, bytes, verdict::progress, r, &e, s);
+      if (e.on_progress_) e.on_progress_(m);
+      return;
+    }
+    message_id const id = listens<frame_received>(e.call_.events) ? protocol_.id(m) : message_id{};
+    result<response> outcome = protocol_.conclude(std::move(m));
+    if (listens<frame_received>(e.call_.events)) {
+      failure const why = outcome ? failure{} : outcome.error();
+      notify(e.call_.events, frame_received{&e.call_, id, bytes, verdict::answer, r.note, outcome ? nullptr : &why,
+                                            since_written(*s)});
+    }
+    e.slot_ = nullptr;
+    slots_.remove(*s);
+    e.finish(std::move(outcome));  // the caller goes on, here
+  }
+
+  void tell(message const& m, bytes_view bytes, verdict as, relation const& r, exchange const* e = nullptr,
+            detail::slot const* s = nullptr) const {
+    auto const* const events = e != nullptr ? e->call_.events : options_.events;
+    if (!listens<frame_received>(events)) return;
+    message_id const id = protocol_.id(m);
+    notify(events, frame_received{e != nullptr ? &e->call_ : nullptr, id, bytes, as, r.note, nullptr,
+                                  s != nullptr ? since_written(*s) : duration{}});
+  }
+
+  [[nodiscard]] duration since_written(detail::slot const& s) const {
+    return s.written() ? clock_.now() - s.written_at : duration{};
+  }
+
+  // ---- the end -----------------------------------------------------------------------------------------------------
+
+  void end(failure const& why) noexcept {
+    if (ended_) return;
+    ended_ = why;
+    deadline_timer_.unset();
+    stall_timer_.unset();
+    stream_.close();
+    for (detail::slot* s = slots_.first(); s != nullptr;) {
+      detail::slot* const after = s->next();
+      if (s->by != nullptr) leave(*static_cast<exchange*>(s->by), why);
+      s = after;
+    }
+    while (!waiting_.empty()) leave(*waiting_.front(), why);
+    pushed_.set();
+    drained_.set();
+    if (scope_ != nullptr) scope_->cancel();
+    notify(options_.events, session_ended{options_.peer, why});
+  }
+
+  T stream_;
+  P protocol_;
+  session_options options_;
+  environment::executor_type executor_;
+  clock& clock_;
+  std::uint64_t number_;
+  scope* scope_ = nullptr;
+  std::optional<failure> ended_;
+
+  detail::slot_table slots_;
+  std::deque<exchange*> waiting_;
+  time_point watched_ = never;
+  timeout deadline_timer_;
+
+  detail::outbound out_;
+  std::deque<mark> marks_;
+  timeout stall_timer_;
+  event drained_;
+  bool writing_ = false;
+  bool corked_ = false;
+
+  byte_buffer rest_;
+  std::size_t serving_ = 0;
+  std::deque<message> pushes_;
+  event pushed_;
+};
+
+}  // namespace cleat

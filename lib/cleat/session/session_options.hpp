@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cleat/base/clock.hpp>
+#include <cleat/base/events.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <string_view>
+
+namespace cleat {
+
+/// The bounds of one session, and who is told.
+class session_options {
+ public:
+  session_options() noexcept {}
+
+  /// Calls whose answers are awaited at once; further ones wait for a place, by their deadlines.
+  std::size_t calls_max = 1024;
+  /// Calls that wait for a place; further ones fail as `overloaded`.
+  std::size_t waiting_max = 1024;
+  /// Calls given up by their callers whose answers may still come. A peer that leaves more unanswered is
+  /// disconnected (`timed_out`).
+  std::size_t unanswered_max = 1024;
+  /// Requests of the peer that are being served; a peer that asks more at once is disconnected (`overloaded`).
+  std::size_t requests_max = 1024;
+  /// Pushes that wait for `next_push`; beyond that the oldest is dropped.
+  std::size_t pushes_max = 256;
+  /// Bytes that wait to be sent; beyond that calls wait for room and reading from this peer pauses.
+  std::size_t outbound_bytes_max = 1U << 20U;
+  /// A peer that takes no byte for so long while some wait is disconnected (`timed_out`).
+  duration write_stall_max = std::chrono::seconds{10};
+  /// A frame that cannot be read fails the only pending call at once, since it can hardly be anything but its answer.
+  /// For connections that serve one call.
+  bool unreadable_fails_call = false;
+
+  /// Told of what belongs to no call; calls bring their own.
+  event_table const* events = nullptr;
+  /// The peer's label in these events; lives as long as the session.
+  std::string_view peer;
+};
+
+}  // namespace cleat

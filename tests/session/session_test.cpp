@@ -1,0 +1,428 @@
+#define BOOST_TEST_MODULE session
+#include <cleat/base/spawn.hpp>
+#include <cleat/session/session.hpp>
+#include <cleat/transport/memory.hpp>
+#include <toggle/protocol.hpp>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_future.hpp>
+#include <boost/test/unit_test.hpp>
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace asio = boost::asio;
+using cleat::bytes_view;
+using cleat::certainty;
+using cleat::environment;
+using cleat::failure;
+using cleat::kind;
+using cleat::memory_stream;
+using cleat::result;
+using cleat::scope;
+using cleat::task;
+using cleat::use_task;
+using toggle::message;
+using toggle::protocol;
+using toggle::request;
+using namespace std::chrono_literals;
+
+namespace {
+
+using session = cleat::session<protocol, memory_stream>;
+using reply = result<toggle::response>;
+
+task<> run_one(session& s) { static_cast<void>(co_await s.run()); }
+
+/// Two ends and a test body beside them; both ends are closed and joined after it.
+class fixture {
+ public:
+  explicit fixture(cleat::session_options client_options = {}, memory_stream::options pipe = {})
+      : ends(cleat::memory_pair(context.get_executor(), pipe)),
+        client(std::move(ends.first), protocol{}, client_options),
+        server(std::move(ends.second), protocol{}) {}
+
+  void run(task<> body) {
+    auto all = [](fixture& f, task<> b) -> task<> {
+      environment& env = co_await cleat::this_chain::environment;
+      scope beside{env};
+      beside.spawn(run_one(f.client));
+      beside.spawn(run_one(f.server));
+      co_await std::move(b);
+      f.client.close();
+      f.server.close();
+      co_await beside.join();
+    };
+    auto done = cleat::spawn(context.get_executor(), all(*this, std::move(body)), asio::use_future);
+    context.run();
+    done.get();
+    BOOST_TEST(cleat::chain_count(context) == 0U);
+    BOOST_TEST(client.pending() == 0U);
+  }
+
+  cleat::call new_call(std::chrono::nanoseconds limit = 5s) {
+    cleat::call c{context.get_executor()};
+    c.tighten(c.now() + limit);
+    return c;
+  }
+
+  asio::io_context context;
+  std::pair<memory_stream, memory_stream> ends;
+  session client;
+  session server;
+};
+
+task<> hop() { co_await asio::post(co_await cleat::this_chain::executor, use_task); }
+task<> hops(int n) {
+  for (int i = 0; i < n; ++i) co_await hop();
+}
+
+/// Answers everything at once.
+task<result<message>> yes(message m) { co_return message::ack(m, m.state.value_or(false)); }
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(gives_a_call_its_answer) {
+  fixture f;
+  f.server.serve = yes;
+  auto body = [](fixture& fx) -> task<> {
+    reply const r = co_await fx.client.call(request::turn("lamp", true), fx.new_call());
+    BOOST_REQUIRE(r.has_value());
+    BOOST_TEST(r->state.value());
+    BOOST_TEST(r->framed);
+  };
+  f.run(body(f));
+}
+
+BOOST_AUTO_TEST_CASE(is_the_same_at_both_ends) {
+  fixture f;
+  f.server.serve = yes;
+  f.client.serve = [](message m) -> task<result<message>> { co_return message::nack(m, "not a lamp"); };
+  auto body = [](fixture& fx) -> task<> {
+    auto const call = fx.new_call();
+    auto ask = [&](session& s) -> task<reply> {
+      reply r = co_await s.call(request::turn("lamp", true), call);
+      co_return r;
+    };
+    auto const [a, b] = co_await cleat::when_all(ask(fx.client), ask(fx.server));
+    BOOST_TEST(a.has_value());
+    BOOST_TEST((!b && b.error().why() == kind::rejected && b.error().sure() == certainty::rejected));
+    BOOST_TEST(b.error().detail() == "not a lamp");
+  };
+  f.run(body(f));
+}
+
+BOOST_AUTO_TEST_CASE(matches_answers_that_come_in_any_order_one_byte_at_a_time) {
+  memory_stream::options pipe;
+  pipe.read_bytes_max = 1;
+  fixture f{{}, pipe};
+  // Later requests are answered first.
+  f.server.serve = [](message m) -> task<result<message>> {
+    int const place = std::stoi(std::string{m.device_id->view().substr(4)});
+    co_await hops(2000 - place * 100);
+    co_return message::ack(m, place % 2 == 0);
+  };
+  auto body = [](fixture& fx) -> task<> {
+    std::vector<int> order;
+    auto ask = [&](int i) -> task<> {
+      reply const r = co_await fx.client.call(request::turn("lamp" + std::to_string(i), true), fx.new_call());
+      BOOST_REQUIRE(r.has_value());
+      BOOST_TEST(r->state.value() == (i % 2 == 0));
+      BOOST_TEST(r->device_id.view() == "lamp" + std::to_string(i));
+      order.push_back(i);
+    };
+    environment& env = co_await cleat::this_chain::environment;
+    scope beside{env};
+    for (int i = 0; i < 10; ++i) beside.spawn(ask(i));
+    co_await beside.join();
+    BOOST_TEST(order.size() == 10U);
+    BOOST_TEST(order.front() == 9);
+  };
+  f.run(body(f));
+}
+
+BOOST_AUTO_TEST_CASE(ends_a_call_at_its_deadline_and_keeps_the_late_answer_from_the_next_caller) {
+  fixture f;
+  cleat::event go;
+  std::vector<message> asked;
+  f.server.serve = [&](message m) -> task<result<message>> {
+    asked.push_back(m);
+    if (asked.size() == 1) static_cast<void>(co_await go.wait());
+    co_return message::ack(m, asked.size() == 1);
+  };
+  auto body = [&](fixture& fx) -> task<> {
+    reply const first = co_await fx.client.call(request::turn("lamp", true), fx.new_call(5ms));
+    BOOST_TEST((!first && first.error().why() == kind::timed_out));
+    BOOST_TEST((first.error().sure() == certainty::maybe_executed));
+    BOOST_TEST(fx.client.unanswered() == 1U);
+    go.set();
+    reply const second = co_await fx.client.call(request::turn("lamp", false), fx.new_call());
+    BOOST_TEST(second.has_value());
+    BOOST_TEST(fx.client.unanswered() == 0U);
+  };
+  f.run(body(f));
+}
+
+BOOST_AUTO_TEST_CASE(an_expired_call_sends_nothing) {
+  fixture f;
+  f.server.serve = yes;
+  auto body = [](fixture& fx) -> task<> {
+    reply const r = co_await fx.client.call(request::turn("lamp", true), fx.new_call(-1ms));
+    BOOST_TEST((!r && r.error().why() == kind::timed_out && r.error().sure() == certainty::not_sent));
+    BOOST_TEST(fx.client.outbound_bytes() == 0U);
+  };
+  f.run(body(f));
+}
+
+BOOST_AUTO_TEST_CASE(a_cancelled_call_leaves_the_stream_usable_in_each_of_its_phases) {
+  // waiting for a place, staged behind bytes that the peer does not take, half written, written
+  for (std::string const phase : {"waiting", "staged", "half written", "written"}) {
+    BOOST_TEST_CONTEXT(phase) {
+      cleat::session_options options;
+      if (phase == "waiting") options.calls_max = 1;
+      memory_stream::options pipe;
+      if (phase != "written") pipe.buffer_bytes_max = 40;  // less than a frame
+      fixture f{options, pipe};
+      cleat::event go;
+      bool held = true;
+      f.server.serve = [&](message m) -> task<result<message>> {
+        while (held) {
+          auto const woken = co_await go.wait();
+          if (!woken) co_return woken.error();
+        }
+        co_return message::ack(m, true);
+      };
+      asio::cancellation_signal signal;
+      reply cancelled{failure{kind::invalid}};
+      reply first{failure{kind::invalid}};
+      std::vector<std::string> served;
+      f.server.respond = [&](message const& m) { served.emplace_back(m.device_id->view()); };
+
+      auto victim = [&](fixture& fx) -> task<> {
+        cancelled = co_await fx.client.call(request::turn("victim", true), fx.new_call());
+      };
+      auto other = [&](fixture& fx) -> task<> {
+        first = co_await fx.client.call(request::turn("other", true), fx.new_call());
+      };
+      auto body = [&](fixture& fx) -> task<> {
+        environment& env = co_await cleat::this_chain::environment;
+        scope beside{env};
+        if (phase == "waiting" || phase == "staged") beside.spawn(other(fx));
+        cleat::spawn(fx.context.get_executor(), victim(fx),
+                     asio::bind_cancellation_slot(signal.slot(), asio::detached));
+        if (phase == "written") co_await hops(20);
+        signal.emit(asio::cancellation_type::terminal);
+        co_await hops(50);
+        held = false;
+        go.set();
+        co_await beside.join();
+        reply const after = co_await fx.client.call(request::turn("after", true), fx.new_call());
+        BOOST_TEST(after.has_value());
+      };
+      f.run(body(f));
+      BOOST_REQUIRE(!cancelled.has_value());
+      BOOST_TEST((cancelled.error().why() == kind::cancelled));
+      bool const withdrawn = phase == "waiting" || phase == "staged";
+      BOOST_TEST((cancelled.error().sure() == (withdrawn ? certainty::not_sent : certainty::maybe_executed)));
+      BOOST_TEST((std::count(served.begin(), served.end(), "victim") == (withdrawn ? 0 : 1)));
+      if (withdrawn) BOOST_TEST(first.has_value());
+      BOOST_TEST(served.back() == "after");
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(fails_what_is_under_way_when_the_peer_goes_and_says_how_sure_it_is) {
+  cleat::session_options options;
+  options.calls_max = 1;
+  fixture f{options};
+  f.server.serve = [&](message) -> task<result<message>> {
+    f.server.close();
+    co_return failure{kind::shut_down};
+  };
+  auto body = [](fixture& fx) -> task<> {
+    auto ask = [&](session& s) -> task<reply> {
+      reply r = co_await s.call(request::turn("lamp", true), fx.new_call());
+      co_return r;
+    };
+    auto const [sent, waiting] = co_await cleat::when_all(ask(fx.client), ask(fx.client));
+    BOOST_TEST((!sent && sent.error().why() == kind::closed && sent.error().sure() == certainty::maybe_executed));
+    BOOST_TEST((!waiting && waiting.error().why() == kind::closed && waiting.error().sure() == certainty::not_sent));
+    reply const later = co_await fx.client.call(request::turn("lamp", true), fx.new_call());
+    BOOST_TEST((!later && later.error().why() == kind::closed && later.error().sure() == certainty::not_sent));
+  };
+  f.run(body(f));
+}
+
+BOOST_AUTO_TEST_CASE(bounds_the_calls_that_wait) {
+  cleat::session_options options;
+  options.calls_max = 2;
+  options.waiting_max = 3;
+  fixture f{options};
+  auto body = [](fixture& fx) -> task<> {
+    int overloaded = 0;
+    int late = 0;
+    auto ask = [&]() -> task<> {
+      reply const r = co_await fx.client.call(request::turn("lamp", true), fx.new_call(20ms));
+      BOOST_REQUIRE(!r.has_value());
+      overloaded += r.error().why() == kind::overloaded ? 1 : 0;
+      late += r.error().why() == kind::timed_out ? 1 : 0;
+    };
+    environment& env = co_await cleat::this_chain::environment;
+    scope beside{env};
+    for (int i = 0; i < 7; ++i) beside.spawn(ask());
+    co_await beside.join();
+    BOOST_TEST(overloaded == 2);
+    BOOST_TEST(late == 5);
+  };
+  f.run(body(f));
+}
+
+BOOST_AUTO_TEST_CASE(disconnects_a_peer_that_leaves_too_many_requests_unanswered) {
+  cleat::session_options options;
+  options.unanswered_max = 2;
+  fixture f{options};
+  auto body = [](fixture& fx) -> task<> {
+    for (int i = 0; i < 3; ++i) {
+      reply const r = co_await fx.client.call(request::turn("lamp", true), fx.new_call(1ms));
+      BOOST_TEST((!r && r.error().why() == kind::timed_out));
+    }
+    BOOST_TEST(fx.client.ended());
+  };
+  f.run(body(f));
+}
+
+BOOST_AUTO_TEST_CASE(sends_in_one_write_what_is_staged_while_the_reader_works) {
+  fixture f;
+  std::vector<std::size_t> reads;  // how many messages came in each read
+  int since = 0;
+  f.server.respond = [&](message const&) {
+    if (since++ == 0) asio::post(f.context, [&] { reads.push_back(std::size_t(std::exchange(since, 0))); });
+  };
+  f.server.serve = yes;
+  auto body = [](fixture& fx) -> task<> {
+    auto loop = [&]() -> task<> {
+      for (int i = 0; i < 5; ++i) {
+        reply const r = co_await fx.client.call(request::turn("lamp", true), fx.new_call());
+        BOOST_TEST(r.has_value());
+      }
+    };
+    environment& env = co_await cleat::this_chain::environment;
+    scope beside{env};
+    for (int i = 0; i < 8; ++i) beside.spawn(loop());
+    co_await beside.join();
+  };
+  f.run(body(f));
+  BOOST_TEST(reads.size() <= 8U);  // 40 requests in five or so batches, not in 40
+  BOOST_TEST(reads.back() == 8U);
+}
+
+BOOST_AUTO_TEST_CASE(pauses_reading_from_a_peer_that_does_not_take_its_answers) {
+  memory_stream::options pipe;
+  pipe.buffer_bytes_max = 4096;
+  fixture f{{}, pipe};
+  // The client's end is used raw: it asks without end and reads nothing.
+  auto [near, far] = cleat::memory_pair(f.context.get_executor(), pipe);
+  cleat::session_options options;
+  options.outbound_bytes_max = 2000;
+  options.write_stall_max = 50ms;
+  session flooded{std::move(far), protocol{}, options};
+  flooded.serve = yes;
+  std::size_t most = 0;
+  std::optional<failure> why;
+  auto body = [&](fixture&) -> task<> {
+    environment& env = co_await cleat::this_chain::environment;
+    auto serve = [&]() -> task<> { why = co_await flooded.run(); };
+    auto flood = [&]() -> task<> {
+      cleat::byte_buffer frames;
+      protocol const p;
+      auto const m = message::turn("lamp", "0123456789abcdef", true);
+      for (int i = 0; i < 100; ++i) BOOST_REQUIRE(p.encode(m, frames).has_value());
+      bytes_view left{frames};
+      while (!left.empty()) {
+        auto const n = near.write(std::span{&left, 1});
+        if (!n) break;
+        left = left.subspan(*n);
+        most = std::max(most, flooded.outbound_bytes());
+        auto const ready = co_await near.writable();
+        if (!ready) break;
+        co_await hop();
+      }
+    };
+    scope beside{env};
+    beside.spawn(serve());
+    beside.spawn(flood());
+    co_await beside.join();
+  };
+  f.run(body(f));
+  BOOST_TEST(most > 1000U);
+  BOOST_TEST(most < 2000U + 4096U * 2);
+  BOOST_REQUIRE(why.has_value());
+  BOOST_TEST((why->why() == kind::timed_out));
+  BOOST_TEST(why->detail() == "the peer takes no bytes");
+}
+
+BOOST_AUTO_TEST_CASE(drops_the_oldest_push_when_nobody_takes_them) {
+  cleat::session_options options;
+  options.pushes_max = 3;
+  fixture f{options};
+  auto body = [](fixture& fx) -> task<> {
+    for (char id = 'a'; id < 'f'; ++id) {
+      auto const sent = fx.server.send(message::turn(std::string_view{&id, 1}, "0123456789abcdef", true));
+      BOOST_TEST(sent.has_value());
+    }
+    co_await hops(10);
+    std::string got;
+    for (int i = 0; i < 3; ++i) {
+      auto const m = co_await fx.client.next_push(fx.new_call().deadline());
+      if (m) got += m->device_id->view();
+    }
+    BOOST_TEST(got == "cde");
+    auto const none = co_await fx.client.next_push(fx.new_call(1ms).deadline());
+    BOOST_TEST((!none && none.error().why() == kind::timed_out));
+  };
+  f.run(body(f));
+}
+
+BOOST_AUTO_TEST_CASE(ends_as_malformed_when_the_stream_is_lost) {
+  fixture f;
+  auto [near, far] = cleat::memory_pair(f.context.get_executor());
+  session client{std::move(near), protocol{}};
+  auto body = [&](fixture& fx) -> task<> {
+    environment& env = co_await cleat::this_chain::environment;
+    scope beside{env};
+    beside.spawn(run_one(client));
+    auto garble = [&]() -> task<> {
+      co_await hop();
+      bytes_view const bytes = cleat::as_bytes("HTTP/1.1 400 Bad Request");
+      BOOST_TEST(far.write(std::span{&bytes, 1}).has_value());
+    };
+    beside.spawn(garble());
+    reply const r = co_await client.call(request::turn("lamp", true), fx.new_call());
+    BOOST_TEST((!r && r.error().why() == kind::malformed && r.error().sure() == certainty::maybe_executed));
+    BOOST_TEST(r.error().offset() == 0U);
+    co_await beside.join();
+  };
+  f.run(body(f));
+}
+
+BOOST_AUTO_TEST_CASE(goes_away_with_its_context_while_calls_wait) {
+  auto alive = std::make_shared<int>(0);
+  std::weak_ptr<int> const watch = alive;
+  {
+    fixture f;
+    auto body = [&](fixture& fx, std::shared_ptr<int> p) -> task<> {
+      reply const r = co_await fx.client.call(request::turn("lamp", true), fx.new_call(1h));
+      BOOST_TEST(!r.has_value());
+      ++*p;
+    };
+    cleat::spawn(f.context.get_executor(), run_one(f.client));
+    cleat::spawn(f.context.get_executor(), body(f, std::move(alive)));
+    f.context.poll();
+    BOOST_TEST(f.client.pending() == 1U);
+  }
+  BOOST_TEST(watch.expired());
+}
