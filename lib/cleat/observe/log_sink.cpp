@@ -119,8 +119,8 @@ log_sink::~log_sink() {
 }
 
 result<std::unique_ptr<log_sink>> log_sink::open(log_sink_options options) {
-  std::unique_ptr<log_sink> made{
-      new log_sink{std::make_unique<impl>(std::move(options)), options.level}};
+  log_level const level = options.level;
+  std::unique_ptr<log_sink> made{new log_sink{std::make_unique<impl>(std::move(options)), level}};
   log_sink_options const& with = made->impl_->options;
   if (!with.file.empty()) {
     auto file = line_writer::open(with.file);

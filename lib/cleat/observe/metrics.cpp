@@ -94,10 +94,10 @@ struct metrics::impl {
                              "Further attempts, by device and by what the one before failed of.")),
         undecoded(family(o, "decode_errors_total",
                          "Bytes that could not be decoded, by device and reason.")),
-        peers_max(o.peers_max) {
-    reasons.reserve(reasons_max);
+        peers_max_(o.peers_max) {
+    reasons_.reserve(reasons_max);
     for (std::string const& r : o.decode_reasons) (void)reason_index(to_reason(r));
-    reasons_at_start = reasons.size();
+    reasons_at_start_ = reasons_.size();
   }
 
   counters& family(metrics_options const& o, char const* name, char const* help) {
@@ -108,38 +108,39 @@ struct metrics::impl {
 
   peer& of(std::string_view name) {
     if (name.empty()) name = unknown;
-    if (peer* const p = last.load(std::memory_order_acquire); p != nullptr && p->name == name) {
+    if (peer* const p = last_.load(std::memory_order_acquire); p != nullptr && p->name == name) {
       return *p;
     }
     {
-      std::shared_lock const lock{mutex};
-      if (auto const found = peers.find(name); found != peers.end())
+      std::shared_lock const lock{mutex_};
+      if (auto const found = peers_.find(name); found != peers_.end())
         return remember(*found->second);
-      if (full() && name != unknown && the_others != nullptr) return *the_others;
+      if (full() && name != unknown && the_others_ != nullptr) return *the_others_;
     }
-    std::unique_lock const lock{mutex};
-    if (auto const found = peers.find(name); found != peers.end()) return remember(*found->second);
+    std::unique_lock const lock{mutex_};
+    if (auto const found = peers_.find(name); found != peers_.end())
+      return remember(*found->second);
     if (name == unknown) return insert(name);
     if (name == other || full()) return others();
     peer& made = insert(name);
-    ++own_series;
+    ++own_series_;
     return remember(made);
   }
 
   /// The index of a slot of `undecoded`.
   std::size_t reason_index(reason_text const& r) {
     auto const position = [&] {
-      return static_cast<std::size_t>(std::find(reasons.begin(), reasons.end(), r) -
-                                      reasons.begin());
+      return static_cast<std::size_t>(std::find(reasons_.begin(), reasons_.end(), r) -
+                                      reasons_.begin());
     };
     {
-      std::shared_lock const lock{mutex};
+      std::shared_lock const lock{mutex_};
       std::size_t const at = position();
-      if (at < reasons.size() || at == reasons_max) return at;
+      if (at < reasons_.size() || at == reasons_max) return at;
     }
-    std::unique_lock const lock{mutex};
+    std::unique_lock const lock{mutex_};
     std::size_t const at = position();
-    if (at == reasons.size() && at < reasons_max) reasons.push_back(r);
+    if (at == reasons_.size() && at < reasons_max) reasons_.push_back(r);
     return at;
   }
 
@@ -168,7 +169,7 @@ struct metrics::impl {
   counters& undecoded;
 
  private:
-  // Under `mutex`, the first four exclusively.
+  // Under `mutex_`, the first four exclusively.
   peer& insert(std::string_view name) {
     auto made = std::make_unique<peer>(name);
     std::string const id = label(name);
@@ -179,29 +180,29 @@ struct metrics::impl {
     }
     made->latency = &latency.Add({{"device_id", id}}, buckets());
     for (kind const k : usual_retries) (void)retransmits(*made, k);
-    for (std::size_t i = 0; i < reasons_at_start; ++i) (void)decode_errors(*made, i, reasons[i]);
+    for (std::size_t i = 0; i < reasons_at_start_; ++i) (void)decode_errors(*made, i, reasons_[i]);
     peer& p = *made;
-    peers.emplace(std::string{name}, std::move(made));
+    peers_.emplace(std::string{name}, std::move(made));
     return p;
   }
   peer& others() {
-    if (the_others == nullptr) the_others = &insert(other);
-    return *the_others;
+    if (the_others_ == nullptr) the_others_ = &insert(other);
+    return *the_others_;
   }
-  bool full() const noexcept { return own_series >= peers_max; }
+  bool full() const noexcept { return own_series_ >= peers_max_; }
   peer& remember(peer& p) noexcept {
-    last.store(&p, std::memory_order_release);
+    last_.store(&p, std::memory_order_release);
     return p;
   }
 
-  std::size_t const peers_max;
-  std::size_t own_series = 0;
-  std::shared_mutex mutex;
-  std::unordered_map<std::string, std::unique_ptr<peer>, text_hash, std::equal_to<>> peers;
-  peer* the_others = nullptr;
-  std::atomic<peer*> last = nullptr;
-  std::vector<reason_text> reasons;
-  std::size_t reasons_at_start = 0;
+  std::size_t const peers_max_;
+  std::size_t own_series_ = 0;
+  std::shared_mutex mutex_;
+  std::unordered_map<std::string, std::unique_ptr<peer>, text_hash, std::equal_to<>> peers_;
+  peer* the_others_ = nullptr;
+  std::atomic<peer*> last_ = nullptr;
+  std::vector<reason_text> reasons_;
+  std::size_t reasons_at_start_ = 0;
 };
 
 namespace {

@@ -34,6 +34,7 @@ using namespace std::chrono_literals;
 constexpr auto patience = 5s;
 constexpr std::size_t connections_max = 32;
 constexpr std::uint32_t header_bytes_max = 8 * 1024;
+constexpr std::size_t buffer_bytes_max = 2 * std::size_t{header_bytes_max};
 constexpr std::size_t discarded_reads_max = 64;
 
 using response = http::response<http::string_body>;
@@ -133,7 +134,7 @@ class client : public std::enable_shared_from_this<client> {
   boost::beast::tcp_stream stream_;
   metrics const& shown_;
   std::size_t& connected_;
-  boost::beast::flat_buffer buffer_{header_bytes_max * 2};
+  boost::beast::flat_buffer buffer_{buffer_bytes_max};
   http::request_parser<http::empty_body> parser_;
   response response_;
   std::optional<http::response_serializer<http::string_body>> serializer_;

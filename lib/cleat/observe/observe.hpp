@@ -27,10 +27,10 @@ struct events_of<event_hooks<Events...>> {
 };
 
 template <class O, class E>
-concept hears = requires(O& o, E const& e) { o.on(e); };
+concept Hears = requires(O& o, E const& e) { o.on(e); };
 
 template <class O, class E>
-concept hears_well = requires(O& o, E const& e) {
+concept HearsWell = requires(O& o, E const& e) {
   { o.on(e) } noexcept -> std::same_as<void>;
 };
 
@@ -49,21 +49,21 @@ inline constexpr bool all_known<event_list<Events...>> = (contains<Events, all_e
 template <class O, class List>
 inline constexpr bool hears_all = false;
 template <class O, class... Events>
-inline constexpr bool hears_all<O, event_list<Events...>> = (hears<O, Events> && ...);
+inline constexpr bool hears_all<O, event_list<Events...>> = (Hears<O, Events> && ...);
 
 template <class O, class List>
 inline constexpr bool hears_all_well = false;
 template <class O, class... Events>
-inline constexpr bool hears_all_well<O, event_list<Events...>> = (hears_well<O, Events> && ...);
+inline constexpr bool hears_all_well<O, event_list<Events...>> = (HearsWell<O, Events> && ...);
 
 template <class O, class List, class Events>
 inline constexpr bool forgot_none = false;
 template <class O, class List, class... Events>
 inline constexpr bool forgot_none<O, List, event_list<Events...>> =
-    ((contains<Events, List> || !hears<O, Events>) && ...);
+    ((contains<Events, List> || !Hears<O, Events>) && ...);
 
 template <class O>
-concept has_list = requires { typename O::listens_to; };
+concept HasList = requires { typename O::listens_to; };
 
 }  // namespace detail
 
@@ -91,7 +91,7 @@ concept has_list = requires { typename O::listens_to; };
 ///   and neither waits nor takes long. An event refers to things that live only until `on` returns.
 /// - The observer outlives the calls whose events it is told.
 template <class O>
-concept Observer = detail::has_list<O> && detail::all_known<typename O::listens_to> &&
+concept Observer = detail::HasList<O> && detail::all_known<typename O::listens_to> &&
                    detail::hears_all_well<O, typename O::listens_to> &&
                    detail::forgot_none<O, typename O::listens_to, all_events>;
 
@@ -101,9 +101,9 @@ namespace detail {
 template <class O>
 consteval bool check_observer() {
   static_assert(
-      has_list<O>,
+      HasList<O>,
       "An observer says which events it wants: `using listens_to = cleat::event_list<...>;`");
-  if constexpr (has_list<O>) {
+  if constexpr (HasList<O>) {
     using list = typename O::listens_to;
     static_assert(all_known<list>,
                   "`listens_to` is a cleat::event_list and names only events of base/events.hpp");

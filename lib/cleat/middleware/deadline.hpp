@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cleat/middleware/middleware.hpp>
+
+namespace cleat {
+
+/// Gives a call at most so long, from here on, whatever it waits for below. Stands outside `retry`: it is the limit of
+/// all attempts together. An earlier deadline stays.
+class deadline : public stage {
+ public:
+  explicit deadline(duration limit) noexcept : limit_(limit) {}
+
+  template <class Request, class Next>
+  auto operator()(Request q, call c, Next& next) const -> decltype(next(std::move(q), c)) {
+    c.tighten(saturated_add(c.now(), limit_));
+    return next(std::move(q), c);  // no coroutine of its own
+  }
+
+ private:
+  duration limit_;
+};
+
+}  // namespace cleat

@@ -1,0 +1,116 @@
+#pragma once
+
+#include <cleat/service/service.hpp>
+
+#include <concepts>
+#include <type_traits>
+#include <utility>
+
+namespace cleat {
+
+/// Anything callable as `(request, call, next&) -> task<result<response>>`, where `next` is the service below it: a
+/// function is enough.
+///
+/// - It may call `next` once, several times or not at all, change the request or the call, and change the answer.
+/// - `next` lives as long as the pipeline, and the pipeline outlives its calls.
+/// - It only ever brings the deadline forward, and races no timer against `next`: what is below keeps the deadline.
+/// - Declare the return type. (A deduced one would make the compiler look into the body to find it.)
+///
+/// ```
+/// auto slow_log = [](auto q, call c, auto& next) -> task<result<response_of<decltype(next)>>> {
+///   auto const began = c.now();
+///   auto r = co_await next(std::move(q), c);
+///   if (c.now() - began > 100ms) std::clog << "slow: " << c.peer << '\n';
+///   co_return r;
+/// };
+/// ```
+template <class M, class S>
+concept Middleware = Service<S> && requires(M& m, request_of<S> q, call const& c, S& next) {
+  { m(std::move(q), c, next) } -> awaits_to<result<response_of<S>>>;
+};
+
+/// Marks the library's own middleware, so that `|` finds them.
+class stage {};
+
+/// Lets a lambda begin a chain of lambdas: `middleware(f) | g | service`.
+template <class F>
+class middleware : public stage, public F {
+ public:
+  explicit middleware(F f) : F(std::move(f)) {}
+  using F::operator();
+};
+
+/// A middleware on top of a service: a service again. Typed all the way down.
+template <class M, Service S>
+class pipeline {
+ public:
+  using request = request_of<S>;
+  using response = response_of<S>;
+
+  pipeline(M m, S s) : middleware_(std::move(m)), service_(std::move(s)) {
+    static_assert(Middleware<M, S>,
+                  "a middleware must be callable as (request, call, next&) -> task<result<response>>, with the return "
+                  "type declared, for the request and the response of the service below it");
+  }
+
+  auto operator()(request q, call const& c) { return middleware_(std::move(q), c, service_); }
+
+  /// With a fresh call on the chain's executor.
+  task<result<response>> operator()(request q) {
+    call const c{co_await this_chain::executor};
+    auto r = co_await middleware_(std::move(q), c, service_);
+    co_return r;
+  }
+
+ private:
+  [[no_unique_address]] M middleware_;
+  S service_;
+};
+
+/// Two middlewares that wait for their service.
+template <class A, class B>
+class stacked : public stage {
+ public:
+  stacked(A outer, B inner) : outer_(std::move(outer)), inner_(std::move(inner)) {}
+
+  template <Service S>
+  auto over(S service) && {
+    return std::move(outer_) | (std::move(inner_) | std::move(service));
+  }
+
+ private:
+  A outer_;
+  B inner_;
+};
+
+namespace detail {
+
+template <class T>
+concept is_stage = std::derived_from<std::remove_cvref_t<T>, stage>;
+
+template <class T>
+struct is_stacked : std::false_type {};
+template <class A, class B>
+struct is_stacked<stacked<A, B>> : std::true_type {};
+
+}  // namespace detail
+
+/// Composes: `a | b | service`, the outermost first. A call goes through them from left to right, its answer back.
+template <class M, class S>
+  requires Service<std::remove_cvref_t<S>>
+auto operator|(M&& outer, S&& service) {
+  using outer_type = std::remove_cvref_t<M>;
+  if constexpr (detail::is_stacked<outer_type>::value) {
+    return outer_type{std::forward<M>(outer)}.over(std::remove_cvref_t<S>{std::forward<S>(service)});
+  } else {
+    return pipeline<outer_type, std::remove_cvref_t<S>>{std::forward<M>(outer), std::forward<S>(service)};
+  }
+}
+
+template <class A, class B>
+  requires(!Service<std::remove_cvref_t<B>> && (detail::is_stage<A> || detail::is_stage<B>))
+auto operator|(A&& outer, B&& inner) {
+  return stacked<std::remove_cvref_t<A>, std::remove_cvref_t<B>>{std::forward<A>(outer), std::forward<B>(inner)};
+}
+
+}  // namespace cleat

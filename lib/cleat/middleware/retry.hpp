@@ -1,0 +1,147 @@
+#pragma once
+
+#include <cleat/base/events.hpp>
+#include <cleat/middleware/backoff.hpp>
+#include <cleat/middleware/middleware.hpp>
+#include <cleat/middleware/retry_budget.hpp>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+namespace cleat {
+
+/// Whether another attempt can help, by what is known of the last one: the peer or the way to it was in trouble, or it
+/// said itself that it may be asked again; and, if it may have acted, acting twice does no harm.
+[[nodiscard]] constexpr bool worth_retrying(kind why, certainty sure, bool allowed_by_peer, bool repeatable) noexcept {
+  if (sure == certainty::maybe_executed && !repeatable) return false;
+  switch (why) {
+    case kind::timed_out:
+    case kind::unresolved:
+    case kind::refused:
+    case kind::unreachable:
+    case kind::reset:
+    case kind::closed: return true;
+    case kind::rejected:
+    case kind::overloaded: return allowed_by_peer;
+    case kind::cancelled:
+    case kind::shut_down:
+    case kind::malformed:
+    case kind::resources:
+    case kind::invalid: return false;
+  }
+  return false;
+}
+
+namespace detail {
+
+/// A budget for each peer; beyond a bound of peers the rest share one.
+class peer_budgets {
+ public:
+  explicit peer_budgets(retry_budget::settings s) : settings_(s), others_(s) {}
+
+  retry_budget& of(std::string_view peer) {
+    if (auto const found = budgets_.find(peer); found != budgets_.end()) return found->second;
+    if (budgets_.size() >= peers_max) return others_;
+    return budgets_.try_emplace(std::string{peer}, settings_).first->second;
+  }
+
+ private:
+  struct hash : std::hash<std::string_view> {
+    using is_transparent = void;
+  };
+  static constexpr std::size_t peers_max = 10'000;
+
+  retry_budget::settings settings_;
+  retry_budget others_;
+  std::unordered_map<std::string, retry_budget, hash, std::equal_to<>> budgets_;
+};
+
+/// Random bits for one wait: another sequence for each peer and each operation, the same in each run of a simulation.
+[[nodiscard]] inline std::uint64_t jitter_bits(call const& c) noexcept {
+  std::uint64_t h = 0xCBF29CE484222325ULL;  // FNV-1a: the same on every platform
+  for (char const ch : c.peer) h = (h ^ static_cast<unsigned char>(ch)) * 0x100000001B3ULL;
+  return mix64(mix64(h ^ c.operation) + c.attempt);
+}
+
+}  // namespace detail
+
+/// Tries again what failed and may succeed: `retry(2).per_attempt(1500ms)`.
+///
+/// Another attempt is made if the failure is worth it (see `worth_retrying`), attempts are left, the wait ends before
+/// the call's deadline, and the budget allows it. The wait is the backoff, or what the peer asked for if that is
+/// longer. Every attempt has the call's operation id and its own number. The failure of the last attempt is what the
+/// call gives, with the number of attempts and the worst certainty of all of them.
+class retry : public stage {
+ public:
+  /// At most so many attempts in all; 1 means none but the first.
+  explicit retry(unsigned attempts_max)
+      : attempts_max_(std::max(attempts_max, 1U)),
+        budgets_(std::make_unique<detail::peer_budgets>(retry_budget::settings{})) {}
+
+  /// How long each attempt may take.
+  [[nodiscard]] retry per_attempt(duration limit) && {
+    per_attempt_ = limit;
+    return std::move(*this);
+  }
+  /// How long to wait between attempts; by default full jitter up to 100 ms, 200 ms, … 5 s.
+  [[nodiscard]] retry wait(backoff b) && {
+    backoff_ = b;
+    return std::move(*this);
+  }
+  /// A budget for each peer with these settings.
+  [[nodiscard]] retry budget(retry_budget::settings s) && {
+    budgets_ = std::make_unique<detail::peer_budgets>(s);
+    return std::move(*this);
+  }
+  /// One budget for all peers, and for whatever else shares it on this executor.
+  [[nodiscard]] retry budget(std::shared_ptr<retry_budget> shared) && {
+    shared_ = std::move(shared);
+    return std::move(*this);
+  }
+
+  template <class Request, class Next>
+  task<result<response_of<Next>>> operator()(Request q, call c, Next& next) {
+    retry_budget& budget = shared_ ? *shared_ : budgets_->of(c.peer);
+    budget.deposit();
+    certainty worst = certainty::not_sent;
+    for (;;) {
+      call attempt = c;
+      if (per_attempt_ != never - time_point{}) attempt.tighten(saturated_add(c.now(), per_attempt_));
+      Request again = q;
+      auto r = co_await next(std::move(again), attempt);
+      if (r) co_return r;
+      failure const why = r.error();
+      worst = worse(worst, why.sure());
+      failure const total = why.with(worst).with_attempts(c.attempt);
+
+      if (c.attempt >= attempts_max_) co_return total;
+      if (!worth_retrying(why.why(), why.sure(), why.retry_after().has_value(), c.repeatable)) co_return total;
+      duration wait = backoff_.wait(c.attempt, detail::jitter_bits(c));
+      if (auto const asked = why.retry_after()) wait = std::max<duration>(wait, *asked);
+      time_point const at = saturated_add(c.now(), wait);
+      if (at >= c.deadline()) co_return total;
+      if (!budget.withdraw(c.now())) {
+        notify(c.events, retry_budget_empty{c, why});
+        co_return total;
+      }
+      notify(c.events, retry_scheduled{c, why, wait});
+      auto const slept = co_await sleep_until(at);
+      if (!slept) co_return slept.error().with(worst).with_attempts(c.attempt);
+      ++c.attempt;
+    }
+  }
+
+ private:
+  unsigned attempts_max_;
+  duration per_attempt_ = never - time_point{};
+  backoff backoff_ = backoff::full_jitter(std::chrono::milliseconds{100}, std::chrono::seconds{5});
+  std::unique_ptr<detail::peer_budgets> budgets_;
+  std::shared_ptr<retry_budget> shared_;
+};
+
+}  // namespace cleat
