@@ -139,8 +139,11 @@ class session {
     co_return m;
   }
 
-  /// Ends the session.
-  void close() noexcept { end(failure{kind::shut_down}); }
+  /// Ends the session, after handing over what is staged, as far as it is accepted at once.
+  void close() noexcept {
+    flush();
+    end(failure{kind::shut_down});
+  }
 
   [[nodiscard]] bool ended() const noexcept { return ended_.has_value(); }
   /// Calls whose answers are awaited, and calls that were given up and not answered yet.
