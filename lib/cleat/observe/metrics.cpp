@@ -113,13 +113,13 @@ struct metrics::impl {
     }
     {
       std::shared_lock const lock{mutex_};
-      if (auto const found = peers_.find(name); found != peers_.end())
-        return remember(*found->second);
+      auto const found = peers_.find(name);
+      if (found != peers_.end()) return remember(*found->second);
       if (full() && name != unknown && the_others_ != nullptr) return *the_others_;
     }
     std::unique_lock const lock{mutex_};
-    if (auto const found = peers_.find(name); found != peers_.end())
-      return remember(*found->second);
+    auto const found = peers_.find(name);
+    if (found != peers_.end()) return remember(*found->second);
     if (name == unknown) return insert(name);
     if (name == other || full()) return others();
     peer& made = insert(name);
@@ -169,7 +169,7 @@ struct metrics::impl {
   counters& undecoded;
 
  private:
-  // Under `mutex_`, the first four exclusively.
+  // Under `mutex_`; what inserts, exclusively.
   peer& insert(std::string_view name) {
     auto made = std::make_unique<peer>(name);
     std::string const id = label(name);
