@@ -76,8 +76,8 @@ void line_writer::write(std::string_view line) noexcept {
     auto const n = ::write(fd_, line.data(), line.size());
     if (n >= 0) {
       line.remove_prefix(static_cast<std::size_t>(n));
-    } else if (errno == EAGAIN ||
-               errno == EWOULDBLOCK) {  // a descriptor made non-blocking by others
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      // Somebody made the descriptor non-blocking.
       pollfd writable{fd_, POLLOUT, 0};
       (void)::poll(&writable, 1, -1);
     } else if (errno != EINTR) {
