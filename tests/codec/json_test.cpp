@@ -193,6 +193,7 @@ BOOST_AUTO_TEST_CASE(refuses_to_write_what_is_not_utf8_and_leaves_the_buffer_as_
        {"\xFF"sv, "\xC0\x80"sv, "\xED\xA0\x80"sv, "\xE2\x82"sv, "\xF4\x90\x80\x80"sv, "a\x80"sv}) {
     m.words = bad;
     cleat::byte_buffer out;
+    out.reserve(64);
     cleat::append(out, "before"sv);
     auto const r = json_write(m, out);
     BOOST_REQUIRE(!r);
@@ -255,6 +256,9 @@ BOOST_AUTO_TEST_CASE(names_the_field_and_the_place_of_every_error) {
            broken{R"({"tag":"\u0031\u0032345"})", too_long, 7, ""},
            broken{R"({"on":true,"on":true})", duplicate_field, 16, "on"},
            broken{R"({"on":true,"o\u006e":7})", duplicate_field, 21, "on"},
+           broken{R"({"on":true,"on":{}})", duplicate_field, 16, "on"},
+           broken{R"({"tiny":1,"tiny":1.5})", duplicate_field, 17, "tiny"},
+           broken{R"({"on":true,"on" x:":"})", malformed, 16, "syntax error"},
            broken{R"([{"on":true}])", not_object, 0, ""},
            broken{R"(  "on")", not_object, 2, ""},
            broken{R"(null)", not_object, 0, ""},

@@ -66,7 +66,7 @@ class field_reader {
     if (depth_ == 1) add_to_key(s);
     return true;
   }
-  bool on_key(std::string_view s, std::size_t, error_code& ec) {
+  bool on_key(std::string_view s, std::size_t, error_code&) {
     if (depth_ != 1) return true;
     add_to_key(s);
     std::string_view const name{key_.data(), key_size_};
@@ -77,7 +77,7 @@ class field_reader {
     for (std::size_t i = 0; whole && i < fields_.size(); ++i) {
       if (fields_[i].name() != name) continue;
       field_ = &fields_[i];
-      if ((seen_ >> i & 1U) != 0) return fault(ec, json_errc::duplicate_field);
+      repeated_ = (seen_ >> i & 1U) != 0;
       seen_ |= std::uint64_t{1} << i;
     }
     return true;
@@ -107,8 +107,7 @@ class field_reader {
   }
   bool on_double(double, std::string_view s, error_code& ec) {
     if (s.find_first_of(".eE") == std::string_view::npos) return value(json_overflow{}, ec);
-    if (depth_ == 1 && field_ != nullptr) return fault(ec, json_errc::mistyped_field);
-    return value(json_overflow{}, ec);
+    return wanted() ? mistyped(ec) : value(json_overflow{}, ec);
   }
   bool on_bool(bool b, error_code& ec) { return value(b, ec); }
   bool on_null(error_code& ec) { return value(std::monostate{}, ec); }
@@ -122,9 +121,12 @@ class field_reader {
     ec = make_error_code(e);
     return false;
   }
+  bool mistyped(error_code& ec) const {
+    return fault(ec, repeated_ ? json_errc::duplicate_field : json_errc::mistyped_field);
+  }
   bool refuse_nested(error_code& ec) {
     if (depth_ != 2 || field_ == nullptr) return true;
-    return fault(ec, json_errc::mistyped_field);
+    return mistyped(ec);
   }
   bool leave() {
     --depth_;
@@ -133,6 +135,7 @@ class field_reader {
   bool value(json_scalar const& v, error_code& ec) {
     if (depth_ == 0) return fault(ec, json_errc::not_object);
     if (!wanted()) return true;
+    if (repeated_) return fault(ec, json_errc::duplicate_field);
     if (auto const wrong = field_->store(into_, v)) return fault(ec, *wrong);
     return true;
   }
@@ -153,6 +156,7 @@ class field_reader {
   std::size_t depth_ = 0;
   std::size_t members_ = 0;
   std::size_t key_size_ = 0;
+  bool repeated_ = false;  ///< `field_` was there before
   std::array<char, json_field::name_bytes_max> key_{};
 };
 
