@@ -67,6 +67,13 @@ class pipeline {
   S service_;
 };
 
+namespace detail {
+
+template <class M, class S>
+auto on_top(M outer, S service);
+
+}  // namespace detail
+
 /// Two middlewares that wait for their service.
 template <class A, class B>
 class stacked : public stage {
@@ -75,7 +82,7 @@ class stacked : public stage {
 
   template <Service S>
   auto over(S service) && {
-    return std::move(outer_) | (std::move(inner_) | std::move(service));
+    return detail::on_top(std::move(outer_), detail::on_top(std::move(inner_), std::move(service)));
   }
 
  private:
@@ -93,18 +100,23 @@ struct is_stacked : std::false_type {};
 template <class A, class B>
 struct is_stacked<stacked<A, B>> : std::true_type {};
 
+template <class M, class S>
+auto on_top(M outer, S service) {
+  if constexpr (is_stacked<M>::value) {
+    return std::move(outer).over(std::move(service));
+  } else {
+    return pipeline<M, S>{std::move(outer), std::move(service)};
+  }
+}
+
 }  // namespace detail
 
 /// Composes: `a | b | service`, the outermost first. A call goes through them from left to right, its answer back.
 template <class M, class S>
   requires Service<std::remove_cvref_t<S>>
 auto operator|(M&& outer, S&& service) {
-  using outer_type = std::remove_cvref_t<M>;
-  if constexpr (detail::is_stacked<outer_type>::value) {
-    return outer_type{std::forward<M>(outer)}.over(std::remove_cvref_t<S>{std::forward<S>(service)});
-  } else {
-    return pipeline<outer_type, std::remove_cvref_t<S>>{std::forward<M>(outer), std::forward<S>(service)};
-  }
+  return detail::on_top<std::remove_cvref_t<M>, std::remove_cvref_t<S>>(std::forward<M>(outer),
+                                                                        std::forward<S>(service));
 }
 
 template <class A, class B>

@@ -1,0 +1,143 @@
+#define BOOST_TEST_MODULE middleware
+#include "../support/manual_time.hpp"
+
+#include <cleat/middleware/deadline.hpp>
+#include <cleat/middleware/middleware.hpp>
+#include <cleat/middleware/observe.hpp>
+#include <cleat/middleware/retry.hpp>
+#include <cleat/service/any_service.hpp>
+
+#include <boost/test/unit_test.hpp>
+
+#include <sstream>
+#include <string>
+#include <vector>
+
+using cleat::any_service;
+using cleat::call;
+using cleat::deadline;
+using cleat::Middleware;
+using cleat::response_of;
+using cleat::result;
+using cleat::Service;
+using cleat::task;
+using cleat::test::manual_time;
+using namespace std::chrono_literals;
+
+namespace {
+
+auto const echo = [](std::string q, call) -> task<result<std::string>> { co_return q; };
+
+/// A middleware as a stranger would write it, in ten lines.
+class slow_log {
+ public:
+  explicit slow_log(std::ostream& out) : out_(out) {}
+  template <class Next>
+  task<result<response_of<Next>>> operator()(std::string q, call c, Next& next) {
+    auto const began = c.now();
+    auto r = co_await next(std::move(q), c);
+    if (c.now() - began > 100ms) out_ << "slow: " << c.peer << '\n';
+    co_return r;
+  }
+
+ private:
+  std::ostream& out_;
+};
+
+/// Adds a letter on the way in and on the way out.
+auto letter(char l) {
+  return cleat::middleware([l](std::string q, call c, auto& next) -> task<result<std::string>> {
+    auto r = co_await next(q + l, c);
+    if (!r) co_return r;
+    co_return *r + l;
+  });
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(composes_from_the_outside_in) {
+  manual_time time;
+  auto service = letter('a') | letter('b') | letter('c') | echo;
+  auto const r = time.run(service("-", time.new_call()));
+  BOOST_TEST(r.value() == "-abccba");
+}
+
+BOOST_AUTO_TEST_CASE(takes_lambdas_beside_its_own) {
+  manual_time time;
+  auto shout = [](std::string q, call c, auto& next) -> task<result<std::string>> {
+    auto r = co_await next(std::move(q), c);
+    if (!r) co_return r;
+    co_return *r + "!";
+  };
+  auto service = shout | deadline(1s) | shout | echo;
+  auto const r = time.run(service("hey", time.new_call()));
+  BOOST_TEST(r.value() == "hey!!");
+}
+
+BOOST_AUTO_TEST_CASE(makes_a_call_of_its_own_when_none_is_given) {
+  manual_time time;
+  std::uint64_t operation = 0;
+  auto noting = [&](std::string q, call c) -> task<result<std::string>> {
+    operation = c.operation;
+    co_return q;
+  };
+  auto service = deadline(1s) | noting;
+  BOOST_TEST(time.run(service("x")).value() == "x");
+  BOOST_TEST(operation != 0U);
+}
+
+BOOST_AUTO_TEST_CASE(a_deadline_only_ever_comes_nearer) {
+  manual_time time;
+  std::vector<cleat::duration> left;
+  auto noting = [&](std::string q, call c) -> task<result<std::string>> {
+    left.push_back(c.deadline() - c.now());
+    co_return q;
+  };
+  auto nearer = deadline(5s) | deadline(1s) | noting;
+  auto farther = deadline(1s) | deadline(5s) | noting;
+  BOOST_TEST(time.run(nearer("x", time.new_call())).has_value());
+  BOOST_TEST(time.run(farther("x", time.new_call())).has_value());
+  BOOST_TEST((left == std::vector<cleat::duration>{1s, 1s}));
+}
+
+BOOST_AUTO_TEST_CASE(ten_lines_make_a_middleware) {
+  manual_time time;
+  auto slow = [](std::string q, call c) -> task<result<std::string>> {
+    auto const slept = co_await cleat::sleep_until(c.now() + (q == "slow" ? 1s : 1ms));
+    if (!slept) co_return slept.error();
+    co_return q;
+  };
+  std::ostringstream out;
+  auto service = slow_log{out} | deadline(5s) | slow;
+  for (char const* q : {"slow", "quick"}) {
+    call c = time.new_call();
+    c.peer = q;
+    BOOST_TEST(time.run(service(q, c)).has_value());
+  }
+  BOOST_TEST(out.str() == "slow: slow\n");
+}
+
+BOOST_AUTO_TEST_CASE(any_service_holds_any_of_them) {
+  manual_time time;
+  std::vector<any_service<std::string, std::string>> all;
+  all.emplace_back(echo);
+  all.emplace_back(letter('a') | echo);
+  all.emplace_back(cleat::retry(2) | deadline(1s) | echo);
+  std::string got;
+  for (auto& s : all) got += time.run(s("q", time.new_call())).value() + " ";
+  BOOST_TEST(got == "q qaa q ");
+}
+
+// What is a service, and what is not.
+static_assert(Service<decltype(echo)>);
+static_assert(Service<any_service<std::string, std::string>>);
+static_assert(Service<decltype(deadline(1s) | echo)>);
+static_assert(!Service<int>);
+static_assert(!Service<decltype([](std::string) -> task<result<std::string>> { co_return ""; })>);
+static_assert(!Service<decltype([](std::string, call) -> task<std::string> { co_return ""; })>);
+static_assert(!Service<decltype([](std::string, call) -> result<std::string> { return std::string{}; })>);
+static_assert(Middleware<deadline, std::remove_const_t<decltype(echo)>>);
+static_assert(Middleware<slow_log, std::remove_const_t<decltype(echo)>>);
+static_assert(!Middleware<decltype([](std::string, call) -> task<result<std::string>> { co_return ""; }),
+                          std::remove_const_t<decltype(echo)>>);
+static_assert(!Middleware<int, std::remove_const_t<decltype(echo)>>);
