@@ -1,0 +1,216 @@
+#include <cleat/base/clock.hpp>
+#include <cleat/base/entropy.hpp>
+#include <cleat/base/spawn.hpp>
+#include <cleat/observe/line_writer.hpp>
+#include <cleat/observe/log_line.hpp>
+#include <common/settings.hpp>
+#include <common/signals.hpp>
+#include <toggle/device.hpp>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/json/object.hpp>
+
+#include <charconv>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace {
+
+namespace asio = boost::asio;
+namespace json = boost::json;
+using apps::settings;
+using apps::usage_error;
+using namespace std::chrono_literals;
+
+constexpr char const* footer =
+    "Modes, one for each connection:\n"
+    "  ok              acts and answers at once\n"
+    "  delay           acts at once, answers after --delay\n"
+    "  disconnect      reads a request, does not act, closes\n"
+    "  reject          closes each connection as soon as it is accepted\n"
+    "  timeout         reads, does not act, never answers\n"
+    "  nack            does not act, answers no\n"
+    "  nack_retryable  does not act, answers no for now\n"
+    "  garbage         acts, answers random bytes\n"
+    "  unframed        acts, answers the three bytes ACK\n"
+    "  partial         acts, sends half the answer, closes\n"
+    "  wrong_id        acts, answers another msg_id, and nothing else\n"
+    "  duplicate       acts, answers twice\n"
+    "What has an op_id that was carried out before is acknowledged and not carried out again (the "
+    "last 1,000 are\n"
+    "remembered). A device that is not named is answered by a nack.\n"
+    "\n"
+    "The first line on standard output is {\"event\":\"listening\",\"port\":N}; what happens "
+    "follows, a JSON object a\n"
+    "line. Each line of the ledger is an execution: ts, device_id, msg_id, op_id, state.\n"
+    "\n"
+    "Exit codes:\n"
+    "  0  stopped by SIGINT or SIGTERM, which is how it ends\n"
+    "  2  bad usage\n"
+    "  4  this machine: the port is taken, the ledger cannot be opened\n"
+    "\n"
+    "Examples:\n"
+    "  simulator --port 0 --device-id LAMP1 --device-id LAMP2\n"
+    "  simulator --script reject,ok --ledger done.jsonl";
+
+class options {
+ public:
+  std::string address;
+  std::uint16_t port = 0;
+  std::optional<std::uint64_t> seed;
+  toggle::device_options device;
+};
+
+std::string modes() {
+  std::string all;
+  for (auto const m : toggle::device_modes) {
+    if (!all.empty()) all += ", ";
+    all += to_string(m);
+  }
+  return all;
+}
+
+std::uint64_t read_seed(apps::given const& g) {
+  std::uint64_t n = 0;
+  char const* const end = g.value.data() + g.value.size();
+  auto const read = std::from_chars(g.value.data(), end, n);
+  if (read.ec != std::errc{} || read.ptr != end) g.refuse("a number from 0 to 2^64 - 1");
+  return n;
+}
+
+std::optional<options> read_options(int argc, char const* const* argv) {
+  settings s{"simulator", "A device in software: answers the toggler, well or badly."};
+  s.value("Options", "--port", "", "PORT", "TCP port; 0 picks one", "9000");
+  s.value("Options", "--address", "", "IP", "the address to listen on", "127.0.0.1");
+  s.values("Options", "--device-id", "ID", "a device; may be given several times", "DEVICE123");
+  s.value("Options", "--mode", "", "MODE", "how every connection is treated", "ok");
+  s.value("Options", "--script", "", "MODE,…",
+          "how each connection is treated in turn; the last mode is that of all further ones");
+  s.value("Options", "--delay", "", "TIME", "the wait of the mode delay, as 250ms or 1.5s", "1s");
+  s.value("Options", "--ledger", "", "FILE", "append what was carried out");
+  s.value("Options", "--seed", "", "N", "makes the random bytes the same in each run");
+  s.footer(footer);
+  if (s.parse(argc, argv, CLEAT_VERSION)) return std::nullopt;
+
+  options o;
+  o.port = static_cast<std::uint16_t>(s.number("--port", 0, 65535, 9000));
+  o.address = "127.0.0.1";
+  if (auto const g = s.find("--address")) {
+    o.address = g->value == "localhost" ? "127.0.0.1" : g->value;
+    boost::system::error_code wrong;
+    static_cast<void>(asio::ip::make_address(o.address, wrong));
+    if (wrong) g->refuse("an IPv4 or IPv6 address");
+  }
+  if (auto const ids = s.find_all("--device-id"); !ids.empty()) {
+    o.device.ids.clear();
+    for (apps::given const& g : ids) {
+      if (g.value.empty() || g.value.size() > toggle::device_id_bytes_max)
+        g.refuse("1 to 128 bytes");
+      o.device.ids.push_back(g.value);
+    }
+  }
+  auto const mode = s.find("--mode");
+  auto const script = s.find("--script");
+  if (mode && script) throw usage_error{"--mode and --script contradict each other; leave one out"};
+  if (auto const& g = mode ? mode : script) {
+    auto parsed = toggle::parse_device_script(g->value);
+    bool const good = parsed && (script || parsed->size() == 1);
+    if (!good) g->refuse((script ? "modes with commas between them, of " : "one of ") + modes());
+    o.device.script = std::move(*parsed);
+  }
+  o.device.delay = s.time("--delay", 0s, 1h, 1s);
+  if (auto const g = s.find("--ledger")) {
+    if (g->value.empty()) g->refuse("the path of a file");
+    o.device.ledger = g->value;
+  }
+  if (auto const g = s.find("--seed")) o.seed = read_seed(*g);
+  return o;
+}
+
+/// What happens, as JSON Lines on standard output.
+class journal {
+ public:
+  explicit journal(cleat::clock const& time) : clock_(time) {}
+
+  void listening(std::uint16_t port) {
+    out_.write("{\"event\":\"listening\",\"port\":" + std::to_string(port) + "}\n");
+  }
+
+  void note(toggle::device_event const& e) {
+    json::object o;
+    o.emplace("event", to_string(e.what));
+    o.emplace("ts", cleat::to_rfc3339(clock_.wall()));
+    o.emplace("connection", e.connection);
+    o.emplace("mode", to_string(e.mode));
+    if (e.request != nullptr) add(o, *e.request);
+    std::string line;
+    cleat::append_json_line(line, o);
+    out_.write(line);
+  }
+
+ private:
+  static void add(json::object& o, toggle::message const& m) {
+    o.emplace("opcode", m.op == toggle::opcode::toggle ? "toggle" : "status");
+    if (m.device_id) o.emplace("device_id", m.device_id->view());
+    o.emplace("msg_id", m.msg_id.view());
+    if (m.op_id) o.emplace("op_id", m.op_id->view());
+    if (m.state) o.emplace("state", *m.state);
+  }
+
+  cleat::clock const& clock_;
+  cleat::line_writer out_{1, "standard output"};
+};
+
+int run(options o) {
+  asio::io_context context{1};
+  auto const executor = context.get_executor();
+  if (o.seed) cleat::entropy::of(executor).seed(*o.seed);
+  journal out{cleat::clock::of(executor)};
+  o.device.heard = [&out](toggle::device_event const& e) { out.note(e); };
+  auto const opened = toggle::device::open(executor, o.address, o.port, std::move(o.device));
+  if (!opened) {
+    cleat::failure const& why = opened.error();
+    std::string sentence{why.detail()};
+    if (why.code().failed() && sentence.find(why.code().message()) == std::string::npos) {
+      sentence += ": " + why.code().message();
+    }
+    apps::complain("simulator", "cannot run: " + sentence);
+    return apps::exit_environment;
+  }
+  toggle::device& device = **opened;
+  out.listening(device.port());
+
+  auto const heard = [&](int) { asio::post(context, [&device] { device.stop(); }); };
+  apps::signals const ear{heard};
+  std::exception_ptr thrown;
+  auto const ended = [&](std::exception_ptr error, cleat::failure const&) { thrown = error; };
+  cleat::spawn(executor, device.run(), ended);
+  context.run();
+  if (thrown) std::rethrow_exception(thrown);
+  return apps::exit_done;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  apps::signals::hold();
+  apps::fill_standard_descriptors();
+  try {
+    auto o = read_options(argc, argv);
+    return o ? run(std::move(*o)) : apps::exit_done;
+  } catch (usage_error const& e) {
+    apps::complain("simulator", e.what());
+    return apps::exit_usage;
+  } catch (std::exception const& e) {
+    apps::complain("simulator", std::string{"this machine cannot run it now: "} + e.what());
+    return apps::exit_environment;
+  }
+}

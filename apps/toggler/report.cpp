@@ -1,0 +1,101 @@
+#include "report.hpp"
+
+#include <common/duration.hpp>
+
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <string_view>
+
+namespace toggler {
+namespace {
+
+using cleat::certainty;
+using cleat::failure;
+using cleat::kind;
+
+std::string_view word(bool on) noexcept { return on ? "on" : "off"; }
+
+int code_of(options const& o, failure const& why) noexcept {
+  if (why.sure() == certainty::maybe_executed) return o.ask_only ? failed : unknown;
+  if (why.why() == kind::resources || why.why() == kind::overloaded) {
+    return why.sure() == certainty::not_sent ? environment : failed;
+  }
+  return why.why() == kind::invalid ? usage : failed;
+}
+
+std::string good_news(options const& o, toggle::response const& r) {
+  if (!r.framed) {
+    std::string const words{r.outcome.substr(0, 40)};
+    std::string printable;
+    for (char const c : words) printable += c >= ' ' && c < '\x7F' ? c : '?';
+    return o.device_id + " answered '" + printable + "' without a frame";
+  }
+  if (!r.state) {
+    return o.device_id + (o.ask_only ? " answered, but does not say how it is"
+                                     : " is " + std::string{word(o.state)});
+  }
+  std::string out = o.device_id;
+  if (!o.ask_only && *r.state != o.state) out += " agreed, but says that it";
+  return out + " is " + std::string{word(*r.state)};
+}
+
+/// What is certain, as the end of a sentence.
+std::string_view known(options const& o, certainty sure) noexcept {
+  switch (sure) {
+    case certainty::not_sent:
+      return "; nothing was sent";
+    case certainty::rejected:
+      return "; the device did not act";
+    case certainty::maybe_executed:
+      return o.ask_only ? "" : "; the device may have acted";
+  }
+  return "";
+}
+
+/// The failure's own sentence, without what we say ourselves.
+std::string reason(failure const& why) {
+  std::string const all = why.with_attempts(1).message();
+  return all.substr(0, all.rfind("; "));
+}
+
+bool wants_colour() noexcept {
+  char const* const no = std::getenv("NO_COLOR");    // NOLINT(concurrency-mt-unsafe)
+  char const* const terminal = std::getenv("TERM");  // NOLINT(concurrency-mt-unsafe)
+  if (no != nullptr && *no != '\0') return false;
+  if (terminal != nullptr && std::string_view{terminal} == "dumb") return false;
+  return ::isatty(STDERR_FILENO) == 1;
+}
+
+}  // namespace
+
+report::report(options const& o, cleat::result<toggle::response> const& reply,
+               std::uint32_t attempts, std::chrono::nanoseconds elapsed, int signal)
+    : code_(done) {
+  std::string const took = apps::to_words(elapsed) + ", " + std::to_string(attempts) +
+                           (attempts == 1 ? " attempt" : " attempts");
+  if (reply) {
+    sentence_ = good_news(o, *reply) + ": done in " + took;
+    return;
+  }
+  failure const& why = reply.error();
+  if (signal != 0) {
+    code_ = 128 + signal;
+    sentence_ =
+        o.device_id + ": ended by " + (signal == SIGINT ? "SIGINT" : "SIGTERM") + " after " + took;
+  } else {
+    code_ = code_of(o, why);
+    sentence_ = o.device_id + ": failed after " + took + ": " + reason(why);
+  }
+  sentence_ += known(o, why.sure());
+}
+
+void print(report const& r) {
+  std::string line = r.sentence();
+  if (wants_colour()) line = (r.code() == done ? "\x1b[32m" : "\x1b[31m") + line + "\x1b[0m";
+  line += '\n';
+  (void)!::write(STDERR_FILENO, line.data(), line.size());
+}
+
+}  // namespace toggler

@@ -1,0 +1,247 @@
+#include "run.hpp"
+
+#include "dry_run.hpp"
+#include "report.hpp"
+
+#include <cleat/base/scope.hpp>
+#include <cleat/base/spawn.hpp>
+#include <cleat/middleware/observe.hpp>
+#include <cleat/middleware/retry.hpp>
+#include <cleat/observe/log.hpp>
+#include <cleat/observe/log_sink.hpp>
+#include <cleat/observe/metrics.hpp>
+#include <cleat/observe/metrics_endpoint.hpp>
+#include <cleat/runtime/per_call.hpp>
+#include <cleat/transport/tcp.hpp>
+#include <common/settings.hpp>
+#include <common/signals.hpp>
+#include <toggle/device.hpp>
+#include <toggle/protocol.hpp>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/json/object.hpp>
+
+#include <csignal>
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <utility>
+
+namespace toggler {
+namespace {
+
+namespace asio = boost::asio;
+namespace json = boost::json;
+using cleat::log_level;
+using cleat::task;
+using namespace std::chrono_literals;
+using reply = cleat::result<toggle::response>;
+
+/// What stops the program before anything was sent.
+class cannot_begin {
+ public:
+  int code;
+  std::string sentence;
+};
+
+/// The metrics and where they are shown; neither, if they are not wanted.
+class shown_metrics {
+ public:
+  shown_metrics(options const& o, cleat::log_sink& log) {
+    metrics_.add_peer(o.device_id);
+    if (!o.metrics) return;
+    auto opened = cleat::metrics_endpoint::open(o.metrics_address, o.metrics_port, metrics_);
+    if (opened) {
+      endpoint_.emplace(std::move(*opened));
+      bool const news = o.metrics_port == 0 || o.metrics_linger > 0s;
+      log.write(
+          news ? log_level::info : log_level::debug, "the metrics are at " + url(),
+          {{"event", "metrics"}, {"address", endpoint_->address()}, {"port", endpoint_->port()}});
+      if (o.metrics_port == 0) apps::complain("toggler", "the metrics are at " + url());
+      return;
+    }
+    cleat::failure const& why = opened.error();
+    std::string const sentence{"no metrics: " + std::string{why.detail()}};
+    if (o.metrics_asked_for) {
+      int const code = why.why() == cleat::kind::invalid ? usage : environment;
+      throw cannot_begin{code, sentence};
+    }
+    log.write(log_level::warning, sentence,
+              {{"event", "metrics"}, {"reason", to_string(why.why())}});
+  }
+
+  [[nodiscard]] cleat::metrics& counters() noexcept { return metrics_; }
+  [[nodiscard]] bool shown() const noexcept { return endpoint_.has_value(); }
+  [[nodiscard]] std::string url() const { return "http://" + endpoint_->address() + "/metrics"; }
+
+ private:
+  cleat::metrics metrics_;
+  std::optional<cleat::metrics_endpoint> endpoint_;
+};
+
+/// The work, from the first attempt to the end of the linger.
+class toggling {
+ public:
+  toggling(options const& o, asio::io_context& context, cleat::log_sink& sink,
+           shown_metrics& metrics)
+      : options_(o),
+        context_(context),
+        sink_(sink),
+        metrics_(metrics),
+        log_(sink, log_level::info) {}
+
+  int run() {
+    std::exception_ptr thrown;
+    auto const ended = [&](std::exception_ptr error) { thrown = error; };
+    if (options_.simulate) open_device();
+    cleat::spawn(context_.get_executor(), work(),
+                 asio::bind_cancellation_slot(stop_.slot(), ended));
+    context_.run();
+    if (thrown) std::rethrow_exception(thrown);
+    return report_->code();
+  }
+
+  /// On the context's thread.
+  void hear(int signal) {
+    if (signal == SIGHUP) return reopen_log();
+    signal_ = signal;
+    stop_.emit(asio::cancellation_type::terminal);
+  }
+
+  [[nodiscard]] bool interrupted() const noexcept { return signal_ != 0; }
+
+ private:
+  void open_device() {
+    toggle::device_options with;
+    with.ids = {options_.device_id};
+    with.script = {*options_.simulate};
+    auto opened = toggle::device::open(context_.get_executor(), "127.0.0.1", 0, std::move(with));
+    if (!opened) {
+      throw cannot_begin{environment, "no simulated device: " + opened.error().message()};
+    }
+    device_ = std::move(*opened);
+  }
+
+  task<> work() {
+    cleat::environment& env = co_await cleat::this_chain::environment;
+    cleat::scope beside{env};
+    if (device_) beside.spawn(serve());
+    auto const began = cleat::clock::of(context_.get_executor()).now();
+    reply const r = co_await call();
+    auto const elapsed = cleat::clock::of(context_.get_executor()).now() - began;
+    if (device_) device_->stop();
+    if (r) remark(*r);
+    bool const lingers = metrics_.shown() && options_.metrics_linger > 0s && signal_ == 0;
+    report_.emplace(options_, r, counter_.made(), elapsed, signal_);
+    print(*report_);
+    if (lingers) co_await linger();
+    auto const guard = co_await cleat::this_chain::shield;
+    co_await beside.join();
+  }
+
+  task<reply> call() {
+    std::string const host = device_ ? "127.0.0.1" : options_.host;
+    std::uint16_t const port = device_ ? device_->port() : options_.port;
+    toggle::protocol const speaks{
+        toggle::protocol_options{options_.op_id, cleat::f00d_options{options_.reply}}};
+    auto lamp = cleat::observe(metrics_.counters(), log_, counter_) |
+                cleat::retry(options_.attempts_max).wait(cleat::backoff::additive(250ms, 100ms)) |
+                cleat::per_call<toggle::protocol>(cleat::tcp{host, port}, speaks)
+                    .connect_within(options_.connect_timeout)
+                    .answer_within(options_.io_timeout);
+
+    cleat::call c{context_.get_executor()};
+    c.peer = options_.device_id;
+    c.repeatable = true;  // "be on" twice is as good as once
+    auto request = options_.ask_only ? toggle::request::status(options_.device_id)
+                                     : toggle::request::turn(options_.device_id, options_.state);
+    auto r = co_await lamp(std::move(request), c);
+    co_return r;
+  }
+
+  task<> serve() { static_cast<void>(co_await device_->run()); }
+
+  task<> linger() {
+    auto& clock = cleat::clock::of(context_.get_executor());
+    static_cast<void>(co_await cleat::sleep_until(clock.now() + options_.metrics_linger));
+  }
+
+  /// What the packets' records do not say.
+  void remark(toggle::response const& r) {
+    if (!r.state) return;
+    bool const strange = !options_.ask_only && *r.state != options_.state;
+    if (!options_.ask_only && !strange) return;
+    std::string const how = *r.state ? "on" : "off";
+    sink_.write(strange ? log_level::warning : log_level::info,
+                options_.device_id + (strange ? " agreed, but says that it is " : " is ") + how,
+                {{"event", "state"}, {"device_id", options_.device_id}, {"state", *r.state}});
+  }
+
+  void reopen_log() {
+    auto const done = sink_.reopen();
+    if (!done) {
+      sink_.write(log_level::warning, "the log file stays as it was: " + done.error().message());
+    }
+  }
+
+  options const& options_;
+  asio::io_context& context_;
+  cleat::log_sink& sink_;
+  shown_metrics& metrics_;
+  cleat::log log_;
+  attempt_counter counter_;
+  asio::cancellation_signal stop_;
+  int signal_ = 0;
+  std::unique_ptr<toggle::device> device_;
+  std::optional<report> report_;
+};
+
+bool is_literal(std::string const& host) {
+  boost::system::error_code no;
+  static_cast<void>(asio::ip::make_address(host, no));
+  return !no;
+}
+
+/// The work under the ear of the signals.
+int run_with(options const& o, asio::io_context& context, cleat::log_sink& sink,
+             shown_metrics& metrics) {
+  toggling work{o, context, sink, metrics};
+  auto const heard = [&](int signal) {
+    asio::post(context, [&work, signal] { work.hear(signal); });
+  };
+  apps::signals const ear{heard, !o.log_file.empty()};
+  int const code = work.run();
+  // A lookup cannot be stopped. Its thread must not see what `exit` takes down; all is written.
+  bool const may_look_up = !o.simulate && !is_literal(o.host);
+  if (may_look_up && code != done) std::_Exit(code);
+  return code;
+}
+
+}  // namespace
+
+int run(options const& o) {
+  asio::io_context context{1};
+  cleat::log_sink_options with{cleat::clock::of(context.get_executor())};
+  with.level = o.dry_run ? std::min(o.level, log_level::info) : o.level;
+  with.format = o.format;
+  with.file = o.log_file;
+  try {
+    auto sink = cleat::log_sink::open(with);
+    if (!sink) {
+      throw cannot_begin{environment, "cannot open the " + std::string{sink.error().detail()}};
+    }
+    if (o.dry_run) return dry_run(o, context, **sink);
+    shown_metrics metrics{o, **sink};
+    return run_with(o, context, **sink, metrics);
+  } catch (cannot_begin const& why) {
+    apps::complain("toggler", why.sentence);
+    return why.code;
+  }
+}
+
+}  // namespace toggler
