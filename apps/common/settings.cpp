@@ -31,6 +31,22 @@ bool is_no(std::string_view word) noexcept {
   return word == "0" || word == "false" || word == "no" || word == "off";
 }
 
+constexpr std::size_t column = 32;
+constexpr std::size_t help_width = 100;
+
+/// Breaks lines between words.
+std::string wrapped(std::string_view words, std::size_t width) {
+  std::string out;
+  while (words.size() > width) {
+    std::size_t const at = words.rfind(' ', width);
+    if (at == std::string_view::npos) break;
+    out += words.substr(0, at);
+    out += '\n';
+    words.remove_prefix(at + 1);
+  }
+  return out += words;
+}
+
 class formatter final : public CLI::Formatter {
  public:
   std::string make_option_opts(CLI::Option const* o) const override {
@@ -42,7 +58,7 @@ class formatter final : public CLI::Formatter {
     std::string out = o->get_description();
     if (!o->get_default_str().empty()) out += " [" + o->get_default_str() + "]";
     if (!o->get_envname().empty()) out += " {" + o->get_envname() + "}";
-    return out;
+    return wrapped(out, help_width - column);
   }
   std::string make_footer(CLI::App const* app) const override {
     return "\n" + app->get_footer() + "\n";
@@ -57,13 +73,9 @@ void given::refuse(std::string_view expected) const {
 
 settings::settings(std::string name, std::string about) : app_(std::move(about), std::move(name)) {
   auto const format = std::make_shared<formatter>();
-  format->column_width(34);
+  format->column_width(column);
   app_.formatter(format);
   app_.set_help_flag();
-  std::string const help = "print this";
-  std::string const version = "print the version";
-  app_.add_flag("-h,--help", help)->group("Other");
-  app_.add_flag("--version", version)->group("Other");
 }
 
 void settings::value(std::string const& group, std::string const& name, std::string const& variable,
@@ -101,6 +113,10 @@ void settings::values(std::string const& group, std::string const& name, std::st
 void settings::footer(std::string text) { app_.footer(std::move(text)); }
 
 std::optional<int> settings::parse(int argc, char const* const* argv, std::string const& version) {
+  std::string const about_help = "print this";
+  std::string const about_version = "print the version";
+  app_.add_flag("-h,--help", about_help)->group("Other");
+  app_.add_flag("--version", about_version)->group("Other");
   try {
     app_.parse(argc, argv);
   } catch (CLI::ExtrasError const&) {
@@ -111,13 +127,20 @@ std::optional<int> settings::parse(int argc, char const* const* argv, std::strin
     }
   } catch (CLI::ArgumentMismatch const& e) {
     std::string const what = e.what();
+    if (auto const end = what.find(" was given a disallowed flag"); end != std::string::npos) {
+      throw usage_error{"--" + what.substr(0, end) + " takes no value; see --help"};
+    }
     throw usage_error{what.substr(0, what.find(':')) + " needs one value; see --help"};
   } catch (CLI::ParseError const& e) {
     throw usage_error{std::string{e.what()} + "; see --help"};
   }
   if (app_.count("--help") != 0) {
     for (entry const& e : entries_) e.option->envname(e.variable);  // for show: `find` reads them
-    std::cout << app_.help() << std::flush;
+    std::string help = app_.help();
+    for (auto at = help.find("\n\n\n"); at != std::string::npos; at = help.find("\n\n\n")) {
+      help.erase(at, 1);
+    }
+    std::cout << help << std::flush;
     return exit_done;
   }
   if (app_.count("--version") != 0) {

@@ -30,36 +30,34 @@ using apps::settings;
 using apps::usage_error;
 using namespace std::chrono_literals;
 
-constexpr char const* footer =
-    "Modes, one for each connection:\n"
-    "  ok              acts and answers at once\n"
-    "  delay           acts at once, answers after --delay\n"
-    "  disconnect      reads a request, does not act, closes\n"
-    "  reject          closes each connection as soon as it is accepted\n"
-    "  timeout         reads, does not act, never answers\n"
-    "  nack            does not act, answers no\n"
-    "  nack_retryable  does not act, answers no for now\n"
-    "  garbage         acts, answers random bytes\n"
-    "  unframed        acts, answers the three bytes ACK\n"
-    "  partial         acts, sends half the answer, closes\n"
-    "  wrong_id        acts, answers another msg_id, and nothing else\n"
-    "  duplicate       acts, answers twice\n"
-    "What has an op_id that was carried out before is acknowledged and not carried out again (the "
-    "last 1,000 are\n"
-    "remembered). A device that is not named is answered by a nack.\n"
-    "\n"
-    "The first line on standard output is {\"event\":\"listening\",\"port\":N}; what happens "
-    "follows, a JSON object a\n"
-    "line. Each line of the ledger is an execution: ts, device_id, msg_id, op_id, state.\n"
-    "\n"
-    "Exit codes:\n"
-    "  0  stopped by SIGINT or SIGTERM, which is how it ends\n"
-    "  2  bad usage\n"
-    "  4  this machine: the port is taken, the ledger cannot be opened\n"
-    "\n"
-    "Examples:\n"
-    "  simulator --port 0 --device-id LAMP1 --device-id LAMP2\n"
-    "  simulator --script reject,ok --ledger done.jsonl";
+constexpr char const* footer = R"(Modes, one for each connection:
+  ok              acts and answers at once
+  delay           acts at once, answers after --delay
+  disconnect      reads a request, does not act, closes
+  reject          closes each connection as soon as it is accepted
+  timeout         reads, does not act, never answers
+  nack            does not act, answers no
+  nack_retryable  does not act, answers no for now
+  garbage         acts, answers random bytes
+  unframed        acts, answers the three bytes ACK
+  partial         acts, sends half the answer, closes
+  wrong_id        acts, answers another msg_id, and nothing else
+  duplicate       acts, answers twice
+What has an op_id that was carried out before is acknowledged and not carried out again (the
+last 1,000 are remembered). A device that is not named is answered by a nack.
+
+The first line on standard output is {"event":"listening","port":N}; what happens follows, a
+JSON object a line. Each line of the ledger is an execution: ts, device_id, msg_id, op_id,
+state.
+
+Exit codes:
+  0  stopped by SIGINT or SIGTERM, which is how it ends
+  2  bad usage
+  4  this machine: the port is taken, the ledger cannot be opened
+
+Examples:
+  simulator --port 0 --device-id LAMP1 --device-id LAMP2
+  simulator --script reject,ok --ledger done.jsonl)";
 
 class options {
  public:
@@ -92,8 +90,9 @@ std::optional<options> read_options(int argc, char const* const* argv) {
   s.value("Options", "--address", "", "IP", "the address to listen on", "127.0.0.1");
   s.values("Options", "--device-id", "ID", "a device; may be given several times", "DEVICE123");
   s.value("Options", "--mode", "", "MODE", "how every connection is treated", "ok");
-  s.value("Options", "--script", "", "MODE,…",
-          "how each connection is treated in turn; the last mode is that of all further ones");
+  s.value("Options", "--script", "", "MODES",
+          "how each connection is treated in turn, modes with commas between them; the last one is "
+          "that of all further ones");
   s.value("Options", "--delay", "", "TIME", "the wait of the mode delay, as 250ms or 1.5s", "1s");
   s.value("Options", "--ledger", "", "FILE", "append what was carried out");
   s.value("Options", "--seed", "", "N", "makes the random bytes the same in each run");

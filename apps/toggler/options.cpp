@@ -20,35 +20,32 @@ using apps::usage_error;
 using namespace std::chrono_literals;
 
 constexpr char const* footer =
-    "Times are written 250ms, 1.5s, 2 (seconds) or 1m. In [brackets] stands what holds if nothing "
-    "is given, in\n"
-    "{braces} the environment variable that is read if the option is not given.\n"
-    "\n"
-    "Attempts: the first at once; before each further one a wait of 250 ms, 500 ms, 1 s, … plus up "
-    "to 100 ms.\n"
-    "A connection that fails, an answer that does not come and a connection that ends are tried "
-    "again, and a refusal\n"
-    "if the device says that it may be. Each attempt has a connection of its own.\n"
-    "\n"
-    "Exit codes:\n"
-    "  0    done\n"
-    "  1    failed, and the device did not act\n"
-    "  2    bad usage or settings\n"
-    "  3    no good answer: the device may have acted (--status never acts, and gives 1)\n"
-    "  4    this machine: a port is taken, a file cannot be opened, no descriptors are left\n"
-    "  130  ended by SIGINT, 143 by SIGTERM, before it was done\n"
-    "\n"
-    "Standard output has log records and nothing else, one a line; the last line on standard error "
-    "says what came\n"
-    "of it. A signal during --metrics-linger ends that and keeps the exit code. SIGHUP opens "
-    "--log-file anew.\n"
-    "\n"
-    "Examples:\n"
-    "  toggler --simulate\n"
-    "  toggler --device-id DEVICE123 --device-host 192.0.2.10 --state off\n"
-    "  DEVICE_ID=DEVICE123 DEVICE_HOST=lamp.local toggler --status --log-format text\n"
-    "  toggler --device-id DEVICE123 --device-host ::1 --metrics-port 0 --metrics-linger 30s\n"
-    "  toggler --device-id DEVICE123 --dry-run";
+    R"(Times are written 250ms, 1.5s, 2 (seconds) or 1m. In [brackets] stands what holds if nothing is
+given, in {braces} the environment variable that is read if the option is not given.
+
+Attempts: the first at once; before each further one a wait of 250 ms, 500 ms, 1 s, … plus up to
+100 ms. A connection that fails, an answer that does not come and a connection that ends are
+tried again, and a refusal if the device says that it may be. Each attempt has a connection of
+its own.
+
+Exit codes:
+  0    done
+  1    failed, and the device did not act
+  2    bad usage or settings
+  3    no good answer: the device may have acted (--status never acts, and gives 1)
+  4    this machine: a port is taken, a file cannot be opened, no descriptors are left
+  130  ended by SIGINT, 143 by SIGTERM, before it was done
+
+Standard output has log records and nothing else, one a line; the last line on standard error
+says what came of it. A signal during --metrics-linger ends that and keeps the exit code. SIGHUP
+opens --log-file anew.
+
+Examples:
+  toggler --simulate
+  toggler --device-id DEVICE123 --device-host 192.0.2.10 --state off
+  DEVICE_ID=DEVICE123 DEVICE_HOST=lamp.local toggler --status --log-format text
+  toggler --device-id DEVICE123 --device-host ::1 --metrics-port 0 --metrics-linger 30s
+  toggler --device-id DEVICE123 --dry-run)";
 
 void describe(settings& s) {
   s.value("Device", "--device-id", "DEVICE_ID", "ID", "which device, as it calls itself; required");
@@ -184,7 +181,7 @@ void read_target(settings const& s, options& o) {
   o.simulate = read_simulate(s);
   o.dry_run = s.is_set("--dry-run");
   o.ask_only = s.is_set("--status");
-  for (auto const* const other : {"--device-host", "--device-port", "--dry-run"}) {
+  for (auto const* const other : {"--device-host", "--device-port"}) {
     contradict(s, "--simulate", other);
   }
   contradict(s, "--status", "--state");
