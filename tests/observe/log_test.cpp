@@ -226,7 +226,7 @@ BOOST_FIXTURE_TEST_CASE(does_not_warn_when_the_caller_gave_up, fixture) {
 
 BOOST_FIXTURE_TEST_CASE(reports_unreadable_bytes_as_one_packet, fixture) {
   failure const why = failure{kind::malformed}.with_offset(2);
-  log.on(cleat::decode_failed{&made.of, cleat::as_bytes("zz"), why, true});
+  log.on(cleat::decode_failed{&made.of, cleat::as_bytes("zz"), why, true, "1f", 12ms});
   log.on(made.missing(why));
   auto const lines = lines_of(file);
   BOOST_REQUIRE(lines.size() == 2U);
@@ -235,6 +235,8 @@ BOOST_FIXTURE_TEST_CASE(reports_unreadable_bytes_as_one_packet, fixture) {
   BOOST_TEST(text_of(packet, "event") == "tcp_packet");
   BOOST_TEST(text_of(packet, "outcome") == "decode_error");
   BOOST_TEST(text_of(packet, "raw_packet_hex") == "7a 7a");
+  BOOST_TEST(text_of(packet, "msg_id") == "1f");
+  BOOST_TEST(packet.at("elapsed_ms").as_int64() == 12);
   BOOST_TEST(packet.at("offset").as_int64() == 2);
   BOOST_TEST(packet.at("lost").as_bool());
   auto const missing = json::parse(lines[1]).as_object();

@@ -101,6 +101,8 @@ struct decode_failed {
   std::span<std::byte const> bytes;
   failure const& why;
   bool lost;
+  std::string_view id = {};  ///< that call's matching key
+  duration elapsed = {};     ///< since that call's request was written
 };
 
 /// A push was dropped because its consumer was too slow.

@@ -236,8 +236,8 @@ void log::write(answer_missing const& e, log_level l) noexcept {
 void log::write(decode_failed const& e, log_level l) noexcept {
   unless_it_throws([&] {
     record r{"tcp_packet"};
-    r.packet("recv", {}, peer_of(e.of), e.bytes);
-    r.add("outcome", json::string{to_string(outcome::decode_error)}).because(e.why);
+    r.packet("recv", e.id, peer_of(e.of), e.bytes);
+    r.ended(e.elapsed, outcome::decode_error).because(e.why);
     if (e.why.offset() != failure::no_offset) r.add("offset", e.why.offset());
     r.add("lost", e.lost);
     if (e.of != nullptr) r.of(*e.of);

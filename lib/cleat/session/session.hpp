@@ -440,7 +440,13 @@ class session {
   void unreadable(bytes_view bytes, failure const& why, bool lost) {
     exchange* const only = slots_.live() == 1 ? only_exchange() : nullptr;
     auto const* const events = only != nullptr ? only->call_.events : options_.events;
-    notify(events, decode_failed{only != nullptr ? &only->call_ : nullptr, bytes, why, lost});
+    decode_failed failed{nullptr, bytes, why, lost};
+    if (only != nullptr) {
+      failed.of = &only->call_;
+      failed.id = only->id_;
+      failed.elapsed = since_written(*only->slot_);
+    }
+    notify(events, failed);
     if (lost) {
       end(why);
     } else if (only != nullptr && options_.unreadable_fails_call) {
