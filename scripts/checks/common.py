@@ -35,15 +35,15 @@ def files(root, *folders, ends=('.hpp', '.cpp')):
 
 
 def tracked(root):
-    """Everything that is in the repository or about to be; in a tree without git, everything."""
-    listed = subprocess.run(['git', '-C', root, 'ls-files', '-z', '--cached', '--others', '--exclude-standard'],
-                            capture_output=True, check=False)
-    inside = subprocess.run(['git', '-C', root, 'rev-parse', '--show-toplevel'], capture_output=True, text=True,
-                            check=False).stdout.strip()
-    if listed.returncode == 0 and pathlib.Path(inside or '/').resolve() == root:
-        paths = [root / p for p in listed.stdout.decode().split('\0') if p]
+    """Everything that is in the repository or about to be; without git, everything but what was built."""
+    def git(*words):
+        return subprocess.run(['git', '-C', root, *words], capture_output=True, text=True, check=False).stdout
+
+    if shutil.which('git') and git('rev-parse', '--show-toplevel').strip() == str(root):
+        listed = git('ls-files', '-z', '--cached', '--others', '--exclude-standard')
+        paths = [root / p for p in listed.split('\0') if p]
     else:
-        paths = [p for p in root.rglob('*') if not p.relative_to(root).parts[0].startswith('build')]
+        paths = [p for p in root.rglob('*') if not p.relative_to(root).parts[0].startswith(('build', '.git'))]
     return sorted(p for p in paths if p.is_file() and not p.is_symlink())
 
 
