@@ -2,6 +2,8 @@
 
 #include <common/duration.hpp>
 
+#include <boost/asio/ip/address.hpp>
+
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
@@ -209,6 +211,16 @@ std::chrono::nanoseconds settings::time(std::string const& name, std::chrono::na
               to_words(most));
   }
   return *d;
+}
+
+std::string settings::ip_address(std::string const& name, std::string const& fallback) const {
+  auto const g = find(name);
+  if (!g) return fallback;
+  if (g->value == "localhost") return "127.0.0.1";
+  boost::system::error_code wrong;
+  auto const address = boost::asio::ip::make_address(g->value, wrong);
+  if (wrong) g->refuse("an IPv4 or IPv6 address");
+  return address.to_string();
 }
 
 void complain(std::string_view program, std::string_view sentence) {

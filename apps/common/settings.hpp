@@ -75,6 +75,8 @@ class settings {
                                               std::chrono::nanoseconds least,
                                               std::chrono::nanoseconds most,
                                               std::chrono::nanoseconds fallback) const;
+  /// An IPv4 or IPv6 address of this machine; `localhost` is 127.0.0.1.
+  [[nodiscard]] std::string ip_address(std::string const& name, std::string const& fallback) const;
 
  private:
   class entry {

@@ -8,7 +8,6 @@
 #include <toggle/device.hpp>
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/address.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/json/object.hpp>
 
@@ -101,13 +100,7 @@ std::optional<options> read_options(int argc, char const* const* argv) {
 
   options o;
   o.port = static_cast<std::uint16_t>(s.number("--port", 0, 65535, 9000));
-  o.address = "127.0.0.1";
-  if (auto const g = s.find("--address")) {
-    o.address = g->value == "localhost" ? "127.0.0.1" : g->value;
-    boost::system::error_code wrong;
-    static_cast<void>(asio::ip::make_address(o.address, wrong));
-    if (wrong) g->refuse("an IPv4 or IPv6 address");
-  }
+  o.address = s.ip_address("--address", "127.0.0.1");
   if (auto const ids = s.find_all("--device-id"); !ids.empty()) {
     o.device.ids.clear();
     for (apps::given const& g : ids) {

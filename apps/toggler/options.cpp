@@ -232,10 +232,9 @@ void read_metrics(settings const& s, options& o) {
   }
   o.metrics = !s.is_set("--no-metrics") && !o.dry_run;
   if (!o.metrics) return;
-  auto const address = s.find("--metrics-address");
-  o.metrics_address = address ? address->value : "127.0.0.1";
+  o.metrics_address = s.ip_address("--metrics-address", "127.0.0.1");
   o.metrics_port = static_cast<std::uint16_t>(s.number("--metrics-port", 0, 65535, 9400));
-  o.metrics_asked_for = address || s.find("--metrics-port");
+  o.metrics_asked_for = s.find("--metrics-port") || s.find("--metrics-address");
   o.metrics_linger = s.time("--metrics-linger", 0s, 24h, 0s);
 }
 

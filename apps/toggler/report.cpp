@@ -1,10 +1,13 @@
 #include "report.hpp"
 
+#include <cleat/observe/utf8.hpp>
 #include <common/duration.hpp>
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
+#include <cstddef>
 #include <cstdlib>
 #include <string_view>
 
@@ -27,10 +30,7 @@ int code_of(options const& o, failure const& why) noexcept {
 
 std::string good_news(options const& o, toggle::response const& r) {
   if (!r.framed) {
-    std::string const words{r.outcome.substr(0, 40)};
-    std::string printable;
-    for (char const c : words) printable += c >= ' ' && c < '\x7F' ? c : '?';
-    return o.device_id + " answered '" + printable + "' without a frame";
+    return o.device_id + " answered '" + r.outcome.substr(0, 40) + "' without a frame";
   }
   if (!r.state) {
     return o.device_id + (o.ask_only ? " answered, but does not say how it is"
@@ -60,6 +60,21 @@ std::string reason(failure const& why) {
   return all.substr(0, all.rfind("; "));
 }
 
+/// What a device says must neither break the line nor steer the terminal: control characters, those
+/// beyond ASCII too (U+0080 to U+009F), and what is not UTF-8 become question marks.
+std::string printable(std::string_view words) {
+  std::string out;
+  while (!words.empty()) {
+    std::size_t const n = cleat::utf8_length(words);
+    auto const first = static_cast<unsigned char>(words.front());
+    bool const control = first < 0x20 || first == 0x7F ||
+                         (first == 0xC2 && n == 2 && static_cast<unsigned char>(words[1]) < 0xA0);
+    out += n == 0 || control ? std::string_view{"?"} : words.substr(0, n);
+    words.remove_prefix(std::max<std::size_t>(n, 1));
+  }
+  return out;
+}
+
 bool wants_colour() noexcept {
   char const* const no = std::getenv("NO_COLOR");    // NOLINT(concurrency-mt-unsafe)
   char const* const terminal = std::getenv("TERM");  // NOLINT(concurrency-mt-unsafe)
@@ -76,7 +91,7 @@ report::report(options const& o, cleat::result<toggle::response> const& reply,
   std::string const took = apps::to_words(elapsed) + ", " + std::to_string(attempts) +
                            (attempts == 1 ? " attempt" : " attempts");
   if (reply) {
-    sentence_ = good_news(o, *reply) + ": done in " + took;
+    sentence_ = printable(good_news(o, *reply)) + ": done in " + took;
     return;
   }
   failure const& why = reply.error();
@@ -86,7 +101,7 @@ report::report(options const& o, cleat::result<toggle::response> const& reply,
         o.device_id + ": ended by " + (signal == SIGINT ? "SIGINT" : "SIGTERM") + " after " + took;
   } else {
     code_ = code_of(o, why);
-    sentence_ = o.device_id + ": failed after " + took + ": " + reason(why);
+    sentence_ = o.device_id + ": failed after " + took + ": " + printable(reason(why));
   }
   sentence_ += known(o, why.sure());
 }

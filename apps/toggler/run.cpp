@@ -42,10 +42,10 @@ using cleat::task;
 using namespace std::chrono_literals;
 using reply = cleat::result<toggle::response>;
 
-/// What stops the program before anything was sent.
+/// What of this machine stops the program before anything was sent.
 class cannot_begin {
  public:
-  int code;
+  explicit cannot_begin(std::string why) : sentence(std::move(why)) {}
   std::string sentence;
 };
 
@@ -67,10 +67,7 @@ class shown_metrics {
     }
     cleat::failure const& why = opened.error();
     std::string const sentence{"no metrics: " + std::string{why.detail()}};
-    if (o.metrics_asked_for) {
-      int const code = why.why() == cleat::kind::invalid ? usage : environment;
-      throw cannot_begin{code, sentence};
-    }
+    if (o.metrics_asked_for) throw cannot_begin{sentence};
     log.write(log_level::warning, sentence,
               {{"event", "metrics"}, {"reason", to_string(why.why())}});
   }
@@ -122,7 +119,7 @@ class toggling {
     with.script = {*options_.simulate};
     auto opened = toggle::device::open(context_.get_executor(), "127.0.0.1", 0, std::move(with));
     if (!opened) {
-      throw cannot_begin{environment, "no simulated device: " + opened.error().message()};
+      throw cannot_begin{"no simulated device: " + opened.error().message()};
     }
     device_ = std::move(*opened);
   }
@@ -233,14 +230,14 @@ int run(options const& o) {
   try {
     auto sink = cleat::log_sink::open(with);
     if (!sink) {
-      throw cannot_begin{environment, "cannot open the " + std::string{sink.error().detail()}};
+      throw cannot_begin{"cannot open the " + std::string{sink.error().detail()}};
     }
     if (o.dry_run) return dry_run(o, context, **sink);
     shown_metrics metrics{o, **sink};
     return run_with(o, context, **sink, metrics);
   } catch (cannot_begin const& why) {
     apps::complain("toggler", why.sentence);
-    return why.code;
+    return environment;
   }
 }
 
