@@ -60,16 +60,30 @@ std::string reason(failure const& why) {
   return all.substr(0, all.rfind("; "));
 }
 
-/// What a device says must neither break the line nor steer the terminal: control characters, those
-/// beyond ASCII too (U+0080 to U+009F), and what is not UTF-8 become question marks.
+/// Control characters, those beyond ASCII too (U+0080 to U+009F), and what ends a line elsewhere
+/// (U+2028, U+2029).
+bool is_control(std::string_view character) noexcept {
+  auto const at = [&](std::size_t i) { return static_cast<unsigned char>(character[i]); };
+  switch (character.size()) {
+    case 1:
+      return at(0) < 0x20 || at(0) == 0x7F;
+    case 2:
+      return at(0) == 0xC2 && at(1) < 0xA0;
+    case 3:
+      return character == "\xE2\x80\xA8" || character == "\xE2\x80\xA9";
+    default:
+      return false;
+  }
+}
+
+/// What a device says must neither break the line nor steer the terminal: control characters and
+/// what is not UTF-8 become question marks.
 std::string printable(std::string_view words) {
   std::string out;
   while (!words.empty()) {
     std::size_t const n = cleat::utf8_length(words);
-    auto const first = static_cast<unsigned char>(words.front());
-    bool const control = first < 0x20 || first == 0x7F ||
-                         (first == 0xC2 && n == 2 && static_cast<unsigned char>(words[1]) < 0xA0);
-    out += n == 0 || control ? std::string_view{"?"} : words.substr(0, n);
+    std::string_view const character = words.substr(0, n);
+    out += n == 0 || is_control(character) ? std::string_view{"?"} : character;
     words.remove_prefix(std::max<std::size_t>(n, 1));
   }
   return out;

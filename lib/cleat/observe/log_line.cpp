@@ -34,6 +34,16 @@ void append_escaped(std::string& to, std::string_view s) {
       to += "\\u00";
       to += "0123456789abcdef"[c >> 4U];
       to += "0123456789abcdef"[c & 15U];
+    } else if (s.starts_with("\xE2\x80\xA8") || s.starts_with("\xE2\x80\xA9")) {
+      to += s[2] == '\xA8' ? "\\u2028" : "\\u2029";  // they end lines, for some readers
+      n = 3;
+    } else if (c == 0xC2 && s.size() > 1 && static_cast<unsigned char>(s[1]) < 0xA0 &&
+               utf8_length(s) == 2) {  // U+0080 to U+009F, which steer some terminals
+      auto const low = static_cast<unsigned char>(s[1]);
+      to += "\\u00";
+      to += "0123456789abcdef"[low >> 4U];
+      to += "0123456789abcdef"[low & 15U];
+      n = 2;
     } else {
       n = utf8_length(s);
       to += n != 0 ? s.substr(0, n) : utf8_replacement;
