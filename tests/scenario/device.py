@@ -58,6 +58,7 @@ class Connection:
         self.mode = mode
         self.opened = time.monotonic()
         self.closed = None  # when the device closed it, or saw that the other side did
+        self.acted = None  # just before the device answered or closed, whichever it did first
         self.received = b''
         self.messages = []
         self.error = None
@@ -151,6 +152,7 @@ class Device:
         except asyncio.CancelledError:
             pass
         finally:
+            c.acted = c.acted or time.monotonic()
             self._note(lambda: setattr(c, 'closed', time.monotonic()))
             writer.close()
             self._writers.discard(writer)
@@ -169,11 +171,12 @@ class Device:
                     break
                 message = json.loads(payload)
                 self._note(lambda m=message: c.messages.append(m))
-                if not await self._answer(c.mode, message, writer):
+                if not await self._answer(c, message, writer):
                     return
 
-    async def _answer(self, mode, request, writer):
+    async def _answer(self, c, request, writer):
         """Whether the connection stays open."""
+        mode = c.mode
         if mode == 'disconnect':
             return False
         if mode == 'timeout':
@@ -181,6 +184,7 @@ class Device:
         if mode == 'delay':
             await asyncio.sleep(self.delay)
         answer = self._bytes(mode, request)
+        c.acted = c.acted or time.monotonic()
         if mode == 'drip':
             for at in range(len(answer)):
                 writer.write(answer[at:at + 1])

@@ -131,7 +131,7 @@ class Metrics(programs.Scenario):
         self.assertEqual(page.get('packet_retransmit_total', reason='refused'), 1)
 
     def test_an_answer_to_another_question_is_counted(self):
-        page, toggler = self.linger('wrong_id', arguments=['--io-timeout', '300ms', '--max-attempts', 1])
+        page, toggler = self.linger('wrong_id', arguments=['--io-timeout', '1500ms', '--max-attempts', 1])
         self.code(toggler, 3)
         self.assertEqual(page.get('packet_recv_total', outcome='error'), 1)
         self.assertEqual(page.get('packet_recv_total', outcome='timeout'), 1)

@@ -57,6 +57,15 @@ class Network(programs.Scenario):
         self.assertGreaterEqual(done.seconds, 1.25)
         self.assertLess(done.seconds, 20)
 
+    def test_the_connect_timeout_is_a_second_unless_said_otherwise(self):
+        port, kept = deaf('127.0.0.1')
+        self.addCleanup(lambda: [s.close() for s in kept])
+        done = programs.run_as_given('--device-id', 'D', '--device-host', '127.0.0.1', '--device-port', port,
+                                     '--max-attempts', 1, '--no-metrics')
+        self.code(done, 1)
+        self.assertGreaterEqual(done.seconds, 1)
+        self.assertLess(done.seconds, 20)
+
     @apart
     def test_a_first_address_that_is_dead_does_not_eat_the_connect_timeout(self):
         bind_mount('127.0.0.1 localhost\n127.0.0.2 lamp.test\n127.0.0.3 lamp.test\n', '/etc/hosts')

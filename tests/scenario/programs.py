@@ -117,7 +117,7 @@ class Program:
 
     @property
     def err_lines(self):
-        return [line for line in self.err.decode().splitlines() if line.strip()]
+        return [line for line in self.err.decode().split('\n') if line.strip()]
 
 
 def records_of(data):
@@ -140,6 +140,8 @@ def start(*arguments, port=None, host='127.0.0.1', name='DEVICE123', metrics=Fal
     command = [TOGGLER]
     if port is not None:
         command += ['--device-id', name, '--device-host', host, '--device-port', port]
+        if '--connect-timeout' not in arguments:
+            command += ['--connect-timeout', '30s']  # the default would be short for a machine that is busy
     if not metrics:
         command.append('--no-metrics')
     return Program([*command, *arguments], env=env, **more)
@@ -148,6 +150,13 @@ def start(*arguments, port=None, host='127.0.0.1', name='DEVICE123', metrics=Fal
 def run(*arguments, **more):
     """The toggler, run to its end; `code` is how it ended."""
     with start(*arguments, **more) as program:
+        program.code = program.finish()
+        return program
+
+
+def run_as_given(*arguments):
+    """The same with these arguments and no others."""
+    with Program([TOGGLER, *arguments]) as program:
         program.code = program.finish()
         return program
 
