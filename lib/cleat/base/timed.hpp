@@ -7,8 +7,8 @@ namespace cleat {
 
 /// An Asio operation that is cancelled at a deadline: what `timed(operation, deadline)` makes.
 template <class Operation, class... Results>
-class timed_leaf final : public detail::asio_leaf<Operation, Results...> {
-  using base = detail::asio_leaf<Operation, Results...>;
+class timed_leaf final : public detail::asio_leaf_base<Operation, Results...> {
+  using base = detail::asio_leaf_base<Operation, Results...>;
 
  public:
   timed_leaf(Operation&& operation, time_point deadline) : base(std::move(operation)), deadline_(deadline) {}

@@ -105,13 +105,13 @@ struct completion_value<std::exception_ptr, Results...> {
   }
 };
 
-/// What a chain waits on while an Asio operation is under way.
+/// What a chain waits on while an Asio operation is under way; `asio_leaf` and `timed_leaf` are made of it.
 template <class Operation, class... Results>
-class asio_leaf : public leaf {
+class asio_leaf_base : public leaf {
   using value = completion_value<Results...>;
 
  public:
-  explicit asio_leaf(Operation&& operation) : operation_(std::move(operation)) {}
+  explicit asio_leaf_base(Operation&& operation) : operation_(std::move(operation)) {}
 
   typename value::type await_resume() {
     if (!results_) {  // cancelled before it began, or dropped by its own initiation
@@ -136,7 +136,7 @@ class asio_leaf : public leaf {
 
   class handler {
    public:
-    explicit handler(asio_leaf& l) noexcept : link_(l) {}
+    explicit handler(asio_leaf_base& l) noexcept : link_(l) {}
 
     using executor_type = environment::executor_type;
     [[nodiscard]] executor_type get_executor() const noexcept { return target()->env().executor(); }
@@ -145,7 +145,7 @@ class asio_leaf : public leaf {
 
     template <class... A>
     void operator()(A&&... all) {
-      asio_leaf* const l = target();
+      asio_leaf_base* const l = target();
       if (l == nullptr) return;
       link_.release();
       l->results_.emplace(std::forward<A>(all)...);
@@ -153,11 +153,13 @@ class asio_leaf : public leaf {
     }
 
    private:
-    [[nodiscard]] asio_leaf* target() const noexcept { return static_cast<asio_leaf*>(link_.get()); }
+    [[nodiscard]] asio_leaf_base* target() const noexcept { return static_cast<asio_leaf_base*>(link_.get()); }
     link link_;
   };
 
  protected:
+  ~asio_leaf_base() = default;
+
   void begin(bool cancelled) override {
     if (cancelled && !is_plain_dispatch) return complete();
     operation_.start(handler{*this});
@@ -171,6 +173,12 @@ class asio_leaf : public leaf {
   Operation operation_;
   std::optional<std::tuple<Results...>> results_;
   boost::asio::cancellation_signal signal_;
+};
+
+template <class Operation, class... Results>
+class asio_leaf final : public asio_leaf_base<Operation, Results...> {
+ public:
+  using asio_leaf_base<Operation, Results...>::asio_leaf_base;
 };
 
 template <class R, class... Results, class I, class... A>
