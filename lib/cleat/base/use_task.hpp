@@ -1,7 +1,7 @@
 #pragma once
 
+#include <cleat/base/promise.hpp>
 #include <cleat/base/result.hpp>
-#include <cleat/base/task.hpp>
 
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
