@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """What the toggler makes of every answer, and of none: exit code, connections, waits, exact bytes."""
 
 import json

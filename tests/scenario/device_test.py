@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """The tests' own device does what its modes say; otherwise the other scenarios would prove nothing."""
 
 import programs

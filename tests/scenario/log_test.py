@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """stdout is JSON Lines and nothing else, with all that is to be said of each packet; stderr ends with a human line."""
 
 import datetime

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """The endpoint shows all five families at once, with the figures that the run implies; and what a taken port means."""
 
 import re

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Names, addresses and networks that do not do what they should: deadlines hold, and other addresses are tried."""
 
 import ast

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """scripts/run, if what it runs is built already; building is not a matter of this test."""
 
 import os

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Settings come from the command line or the environment; what is wrong is said in one sentence, with exit code 2."""
 
 import programs

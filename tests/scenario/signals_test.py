@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """SIGINT and SIGTERM end the toggler promptly, wherever it is, with 130 and 143 and no half-written line."""
 
 import time

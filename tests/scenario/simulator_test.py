@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """The simulator, asked by the tests' own client and by the toggler."""
 
 import contextlib
