@@ -49,8 +49,8 @@ task<int> value_after_hops(int value, int hops) {
 
 BOOST_AUTO_TEST_CASE(when_all_gives_all_values_in_their_order) {
   auto body = []() -> task<std::string> {
-    auto [a, b, c] =
-        co_await cleat::when_all(value_after_hops(1, 5), value_after_hops(2, 0), value_after_hops(3, 1));
+    auto [a, b, c] = co_await cleat::when_all(value_after_hops(1, 5), value_after_hops(2, 0),
+                                              value_after_hops(3, 1));
     co_return std::to_string(a) + std::to_string(b) + std::to_string(c);
   };
   BOOST_TEST(run(body()) == "123");
@@ -107,7 +107,8 @@ BOOST_AUTO_TEST_CASE(cancels_its_chains_with_the_chain_that_joins_them) {
   auto body = [&]() -> task<> {
     environment& env = co_await cleat::this_chain::environment;
     auto sleeper = [&]() -> task<> {
-      auto const r = co_await cleat::sleep_until(cleat::clock::of(context.get_executor()).now() + 1h);
+      auto const r =
+          co_await cleat::sleep_until(cleat::clock::of(context.get_executor()).now() + 1h);
       if (!r) seen.push_back(r.error().why());
     };
     scope beside{env};
@@ -116,7 +117,8 @@ BOOST_AUTO_TEST_CASE(cancels_its_chains_with_the_chain_that_joins_them) {
     co_await beside.join();
     seen.push_back(kind::closed);
   };
-  cleat::spawn(context.get_executor(), body(), asio::bind_cancellation_slot(signal.slot(), asio::detached));
+  cleat::spawn(context.get_executor(), body(),
+               asio::bind_cancellation_slot(signal.slot(), asio::detached));
   asio::post(context, [&] { signal.emit(asio::cancellation_type::terminal); });
   context.run();
   BOOST_TEST(seen.size() == 3U);
@@ -201,7 +203,6 @@ BOOST_AUTO_TEST_CASE(a_timed_operation_ends_at_its_deadline_and_not_before) {
 }
 
 BOOST_AUTO_TEST_CASE(chains_on_strands_of_two_threads_do_not_disturb_each_other) {
-  
   asio::io_context context;
   auto const guard = asio::make_work_guard(context);
   std::thread one{[&] { context.run(); }};
@@ -217,7 +218,8 @@ BOOST_AUTO_TEST_CASE(chains_on_strands_of_two_threads_do_not_disturb_each_other)
       event e;
       if (i % 16 == 1) static_cast<void>(co_await e.wait(clock.now() + 10us));
       asio::steady_timer t{strand, 20us};
-      if (i % 16 == 2) static_cast<void>(co_await cleat::timed(t.async_wait(use_task), clock.now() + 20us));
+      if (i % 16 == 2)
+        static_cast<void>(co_await cleat::timed(t.async_wait(use_task), clock.now() + 20us));
     }
     sum += mine;
   };
@@ -230,7 +232,8 @@ BOOST_AUTO_TEST_CASE(chains_on_strands_of_two_threads_do_not_disturb_each_other)
   auto visit = [&]() -> task<int> {
     auto const there = asio::make_strand(context.get_executor());
     int n = 0;
-    for (int i = 0; i < 100; ++i) n += co_await cleat::spawn(there, value_after_hops(1, 1), use_task);
+    for (int i = 0; i < 100; ++i)
+      n += co_await cleat::spawn(there, value_after_hops(1, 1), use_task);
     co_return n;
   };
   auto visited = cleat::spawn(asio::make_strand(context.get_executor()), visit(), asio::use_future);

@@ -204,19 +204,22 @@ BOOST_AUTO_TEST_CASE(accepts_as_tuple_redirect_error_and_deferred) {
   asio::local::stream_protocol::socket b{context};
   asio::local::connect_pair(a, b);
   auto body = [&]() -> task<> {
-    auto const [e1, n1] = co_await asio::async_write(a, asio::buffer("abc", 3), asio::as_tuple(use_task));
+    auto const [e1, n1] =
+        co_await asio::async_write(a, asio::buffer("abc", 3), asio::as_tuple(use_task));
     BOOST_TEST(!e1.failed());
     BOOST_TEST(n1 == 3U);
     char in[3];
     boost::system::error_code e2;
-    std::size_t const n2 = co_await asio::async_read(b, asio::buffer(in), asio::redirect_error(use_task, e2));
+    std::size_t const n2 =
+        co_await asio::async_read(b, asio::buffer(in), asio::redirect_error(use_task, e2));
     BOOST_TEST(!e2.failed());
     BOOST_TEST(n2 == 3U);
     auto const n3 = co_await a.async_write_some(asio::buffer("d", 1), asio::deferred);
     BOOST_TEST(n3.value() == 1U);
     a.close();
     static_cast<void>(co_await b.async_read_some(asio::buffer(in), use_task));
-    std::size_t const n4 = co_await b.async_read_some(asio::buffer(in), asio::redirect_error(use_task, e2));
+    std::size_t const n4 =
+        co_await b.async_read_some(asio::buffer(in), asio::redirect_error(use_task, e2));
     BOOST_TEST((e2 == asio::error::eof));
     BOOST_TEST(n4 == 0U);
   };
@@ -272,7 +275,8 @@ BOOST_AUTO_TEST_CASE(destroys_its_frames_before_the_completion_handler_is_called
     ++*p;
   };
   bool gone = false;
-  cleat::spawn(context.get_executor(), body(std::move(alive)), [&](std::exception_ptr) { gone = watch.expired(); });
+  cleat::spawn(context.get_executor(), body(std::move(alive)),
+               [&](std::exception_ptr) { gone = watch.expired(); });
   context.run();
   BOOST_TEST(gone);
 }
@@ -289,7 +293,8 @@ BOOST_AUTO_TEST_CASE(is_destroyed_with_its_context_while_it_waits) {
       ++*p;
     };
     auto outer = [&](std::shared_ptr<int> p) -> task<> { co_await inner(std::move(p)); };
-    cleat::spawn(context.get_executor(), outer(std::move(alive)), [&](std::exception_ptr) { called = true; });
+    cleat::spawn(context.get_executor(), outer(std::move(alive)),
+                 [&](std::exception_ptr) { called = true; });
     context.poll();
     BOOST_TEST(!watch.expired());
     BOOST_TEST(cleat::chain_count(context) == 1U);
@@ -314,7 +319,8 @@ BOOST_AUTO_TEST_CASE(is_destroyed_with_its_context_before_it_began) {
 }
 
 BOOST_AUTO_TEST_CASE(is_cancelled_at_each_of_its_suspensions) {
-  // Cancelled at the n-th of five waits: that wait and all later ones end as cancelled, nothing runs on, nothing leaks.
+  // Cancelled at the n-th of five waits: that wait and all later ones end as cancelled, nothing
+  // runs on, nothing leaks.
   for (int at = 0; at < 6; ++at) {
     asio::io_context context;
     asio::cancellation_signal signal;
@@ -322,7 +328,8 @@ BOOST_AUTO_TEST_CASE(is_cancelled_at_each_of_its_suspensions) {
     std::vector<kind> seen;
     auto wait = [&]() -> task<result<void>> {
       asio::steady_timer timer{co_await cleat::this_chain::executor, 1ms};
-      if (reached == at) asio::post(context, [&] { signal.emit(asio::cancellation_type::terminal); });
+      if (reached == at)
+        asio::post(context, [&] { signal.emit(asio::cancellation_type::terminal); });
       ++reached;
       auto r = co_await timer.async_wait(use_task);
       co_return r;
@@ -341,7 +348,8 @@ BOOST_AUTO_TEST_CASE(is_cancelled_at_each_of_its_suspensions) {
     };
     int done = -1;
     auto handler = [&](std::exception_ptr, int n) { done = n; };
-    cleat::spawn(context.get_executor(), body(), asio::bind_cancellation_slot(signal.slot(), handler));
+    cleat::spawn(context.get_executor(), body(),
+                 asio::bind_cancellation_slot(signal.slot(), handler));
     context.run();
     BOOST_TEST(done == std::min(at, 5));
     BOOST_TEST(seen.size() == std::size_t(5 - std::min(at, 5)));
@@ -370,7 +378,8 @@ BOOST_AUTO_TEST_CASE(finishes_its_cleanup_under_a_shield) {
     auto const after = co_await timer.async_wait(use_task);
     BOOST_TEST(!after.has_value());
   };
-  cleat::spawn(context.get_executor(), body(), asio::bind_cancellation_slot(signal.slot(), asio::detached));
+  cleat::spawn(context.get_executor(), body(),
+               asio::bind_cancellation_slot(signal.slot(), asio::detached));
   asio::post(context, [&] { signal.emit(asio::cancellation_type::terminal); });
   context.run();
   BOOST_TEST(cleaned);
@@ -392,7 +401,8 @@ BOOST_AUTO_TEST_CASE(keeps_the_value_of_an_operation_that_completed_before_the_c
     if (later) got += c;
   };
   asio::write(a, asio::buffer("xy", 2));
-  cleat::spawn(context.get_executor(), body(), asio::bind_cancellation_slot(signal.slot(), asio::detached));
+  cleat::spawn(context.get_executor(), body(),
+               asio::bind_cancellation_slot(signal.slot(), asio::detached));
   context.poll_one();  // starts the chain: its read succeeds at once and its completion is queued
   signal.emit(asio::cancellation_type::terminal);
   context.run();
@@ -407,7 +417,9 @@ BOOST_AUTO_TEST_CASE(shows_where_a_suspended_chain_stands) {
   asio::io_context context;
   asio::steady_timer timer{context, 1h};
   struct local {
-    static task<> innermost(asio::steady_timer& t) { static_cast<void>(co_await t.async_wait(use_task)); }
+    static task<> innermost(asio::steady_timer& t) {
+      static_cast<void>(co_await t.async_wait(use_task));
+    }
     static task<> outermost(asio::steady_timer& t) { co_await innermost(t); }
   };
   cleat::spawn(context.get_executor(), local::outermost(timer));

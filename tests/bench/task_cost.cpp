@@ -1,6 +1,7 @@
-// What a coroutine layer costs: `task_cost ours|asio DEPTH COUNT` makes COUNT calls through DEPTH nested coroutines that
-// give a result<int>, and says how often the heap was asked. Instructions: run it under `valgrind --tool=callgrind`
-// with two counts and take the difference. See docs/decisions/0001-task.md.
+// What a coroutine layer costs: `task_cost ours|asio DEPTH COUNT` makes COUNT calls through DEPTH
+// nested coroutines that give a result<int>, and says how often the heap was asked. Instructions:
+// run it under `valgrind --tool=callgrind` with two counts and take the difference. See
+// docs/decisions/0001-task.md.
 #include <cleat/base/spawn.hpp>
 #include <cleat/base/task.hpp>
 
@@ -77,7 +78,8 @@ asio::awaitable<void> post_asios(asio::any_io_executor executor, long count) {
 
 int main(int argc, char** argv) {
   if (argc != 4) {
-    std::fputs("usage: task_cost ours|asio DEPTH COUNT   (DEPTH 0: a trip through the executor)\n", stderr);
+    std::fputs("usage: task_cost ours|asio DEPTH COUNT   (DEPTH 0: a trip through the executor)\n",
+               stderr);
     return 2;
   }
   bool const mine = std::string_view{argv[1]} == "ours";

@@ -1,6 +1,6 @@
 #define BOOST_TEST_MODULE transport_kit
-// The kit on every transport that there is, on one in forty lines as a stranger would write it, and on broken ones
-// that it must reject.
+// The kit on every transport that there is, on one in forty lines as a stranger would write it, and
+// on broken ones that it must reject.
 #include <cleat/conformance/transport.hpp>
 #include <cleat/runtime/block_on.hpp>
 #include <cleat/transport/any_stream.hpp>
@@ -97,7 +97,8 @@ task<result<std::pair<memory_stream, memory_stream>>> connect_memory() {
 
 template <class T>
 void conforms(typename cleat::transport_check<T>::connector connect) {
-  for (auto const& sentence : cleat::block_on(cleat::check_transport<T>(std::move(connect)))) BOOST_ERROR(sentence);
+  for (auto const& sentence : cleat::block_on(cleat::check_transport<T>(std::move(connect))))
+    BOOST_ERROR(sentence);
 }
 
 /// Breaks one promise of a memory stream.
@@ -107,8 +108,12 @@ class broken_stream {
   explicit broken_stream(memory_stream s) : stream_(std::move(s)) {}
   task<result<void>> readable() { return fault_.readable(stream_); }
   task<result<void>> writable() { return stream_.writable(); }
-  result<std::size_t> read(std::span<std::byte> into) noexcept { return fault_.read(stream_, into); }
-  result<std::size_t> write(std::span<bytes_view const> g) noexcept { return fault_.write(stream_, g); }
+  result<std::size_t> read(std::span<std::byte> into) noexcept {
+    return fault_.read(stream_, into);
+  }
+  result<std::size_t> write(std::span<bytes_view const> g) noexcept {
+    return fault_.write(stream_, g);
+  }
   void close() noexcept { fault_.close(stream_); }
   [[nodiscard]] environment::executor_type executor() const { return stream_.executor(); }
 
@@ -176,7 +181,8 @@ std::vector<std::string> sentences_about() {
 }
 
 bool has(std::vector<std::string> const& all, std::string_view part) {
-  return std::any_of(all.begin(), all.end(), [&](auto const& s) { return s.find(part) != std::string::npos; });
+  return std::any_of(all.begin(), all.end(),
+                     [&](auto const& s) { return s.find(part) != std::string::npos; });
 }
 
 }  // namespace
@@ -197,14 +203,17 @@ BOOST_AUTO_TEST_CASE(memory_conforms_with_any_buffer_and_one_byte_at_a_time) {
 BOOST_AUTO_TEST_CASE(any_stream_conforms_over_tcp) {
   auto connect = []() -> task<result<std::pair<any_stream, any_stream>>> {
     auto pair = co_await connect_tcp();
-    co_return std::pair{any_stream::of(std::move(pair->first)), any_stream::of(std::move(pair->second))};
+    co_return std::pair{any_stream::of(std::move(pair->first)),
+                        any_stream::of(std::move(pair->second))};
   };
   conforms<any_stream>(connect);
 }
 
 BOOST_AUTO_TEST_CASE(forty_lines_make_a_transport) { conforms<unix_stream>(connect_unix); }
 
-BOOST_AUTO_TEST_CASE(a_faultless_wrapper_conforms) { BOOST_TEST(sentences_about<faultless>().empty()); }
+BOOST_AUTO_TEST_CASE(a_faultless_wrapper_conforms) {
+  BOOST_TEST(sentences_about<faultless>().empty());
+}
 
 BOOST_AUTO_TEST_CASE(rejects_a_transport_that_loses_a_byte_when_cancelled) {
   BOOST_TEST(has(sentences_about<loses_a_byte_when_cancelled>(), "loses none"));

@@ -135,9 +135,11 @@ static_assert(Service<decltype(deadline(1s) | echo)>);
 static_assert(!Service<int>);
 static_assert(!Service<decltype([](std::string) -> task<result<std::string>> { co_return ""; })>);
 static_assert(!Service<decltype([](std::string, call) -> task<std::string> { co_return ""; })>);
-static_assert(!Service<decltype([](std::string, call) -> result<std::string> { return std::string{}; })>);
+static_assert(
+    !Service<decltype([](std::string, call) -> result<std::string> { return std::string{}; })>);
 static_assert(Middleware<deadline, std::remove_const_t<decltype(echo)>>);
 static_assert(Middleware<slow_log, std::remove_const_t<decltype(echo)>>);
-static_assert(!Middleware<decltype([](std::string, call) -> task<result<std::string>> { co_return ""; }),
-                          std::remove_const_t<decltype(echo)>>);
+static_assert(
+    !Middleware<decltype([](std::string, call) -> task<result<std::string>> { co_return ""; }),
+                std::remove_const_t<decltype(echo)>>);
 static_assert(!Middleware<int, std::remove_const_t<decltype(echo)>>);

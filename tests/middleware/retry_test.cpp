@@ -195,7 +195,8 @@ BOOST_AUTO_TEST_CASE(ends_soon_when_it_is_cancelled_while_it_waits) {
   std::optional<result<std::string>> got;
   auto asks = [&]() -> task<> { got = co_await service(std::string{"it"}, time.new_call()); };
   auto body = [&]() -> task<> {
-    cleat::spawn(time.context.get_executor(), asks(), asio::bind_cancellation_slot(signal.slot(), asio::detached));
+    cleat::spawn(time.context.get_executor(), asks(),
+                 asio::bind_cancellation_slot(signal.slot(), asio::detached));
     co_await asio::post(time.context, cleat::use_task);
     signal.emit(asio::cancellation_type::terminal);
     while (!got) co_await asio::post(time.context, cleat::use_task);
@@ -237,7 +238,8 @@ BOOST_AUTO_TEST_CASE(a_budget_lets_a_fifth_of_the_requests_be_tried_again_beside
 
 BOOST_AUTO_TEST_CASE(an_empty_budget_ends_the_call_with_its_first_failure_and_is_told) {
   struct watcher {
-    using listens_to = cleat::event_list<cleat::retry_budget_empty, cleat::retry_scheduled, cleat::call_ended>;
+    using listens_to =
+        cleat::event_list<cleat::retry_budget_empty, cleat::retry_scheduled, cleat::call_ended>;
     void on(cleat::retry_budget_empty const&) noexcept { ++empty; }
     void on(cleat::retry_scheduled const&) noexcept { ++scheduled; }
     void on(cleat::call_ended const& e) noexcept { failed += e.error != nullptr ? 1 : 0; }
@@ -252,7 +254,8 @@ BOOST_AUTO_TEST_CASE(an_empty_budget_ends_the_call_with_its_first_failure_and_is
   retry_budget::settings none;
   none.deposit = 0;
   none.floor = 2;
-  auto service = cleat::observe(w) | retry(2).wait(backoff::additive(0ms, 0ms)).budget(none) | scripted(s);
+  auto service =
+      cleat::observe(w) | retry(2).wait(backoff::additive(0ms, 0ms)).budget(none) | scripted(s);
   for (int i = 0; i < 5; ++i) BOOST_TEST(!ask(time, service, time.new_call()).has_value());
   BOOST_TEST(w.scheduled == 2);
   BOOST_TEST(w.empty == 3);
@@ -270,7 +273,8 @@ BOOST_AUTO_TEST_CASE(budgets_are_per_peer_unless_one_is_shared) {
     s.failures.assign(100, refused());
     auto make = [&] {
       auto r = retry(2).wait(backoff::additive(0ms, 0ms));
-      return shared ? std::move(r).budget(std::make_shared<retry_budget>(one)) : std::move(r).budget(one);
+      return shared ? std::move(r).budget(std::make_shared<retry_budget>(one))
+                    : std::move(r).budget(one);
     };
     auto service = make() | scripted(s);
     for (char const* peer : {"a", "b"}) {

@@ -1,7 +1,8 @@
 #define BOOST_TEST_MODULE device_exchange
-// The exchange of a power command as the devices do it (wire reference, section 7.5), with a toy codec that keeps its
-// shape and not its bytes: a receipt matched by one key, the acceptance by another, the proof by the state of a
-// target; pushes that nobody asked for; both sides number their own requests; receipts are given by the reader at once.
+// The exchange of a power command as the devices do it (wire reference, section 7.5), with a toy
+// codec that keeps its shape and not its bytes: a receipt matched by one key, the acceptance by
+// another, the proof by the state of a target; pushes that nobody asked for; both sides number
+// their own requests; receipts are given by the reader at once.
 #include <cleat/base/spawn.hpp>
 #include <cleat/session/session.hpp>
 #include <cleat/transport/memory.hpp>
@@ -76,18 +77,23 @@ class toy_base {
     return {p, 8};
   }
   [[nodiscard]] result<void> encode(packet const& p, cleat::byte_buffer& out) const {
-    for (unsigned const v : {unsigned(p.what), p.number / 256U, p.number % 256U, p.sequence / 256U, p.sequence % 256U,
-                             unsigned(p.node), unsigned(p.on), unsigned(p.code)}) {
+    for (unsigned const v :
+         {unsigned(p.what), p.number / 256U, p.number % 256U, p.sequence / 256U, p.sequence % 256U,
+          unsigned(p.node), unsigned(p.on), unsigned(p.code)}) {
       out.push_back(static_cast<std::byte>(v));
     }
     return {};
   }
-  [[nodiscard]] cleat::message_id id(packet const& p) const { return cleat::message_id{std::to_string(p.number)}; }
+  [[nodiscard]] cleat::message_id id(packet const& p) const {
+    return cleat::message_id{std::to_string(p.number)};
+  }
 
   static match_key by_number(std::uint16_t n) { return {1, n}; }
   static match_key by_sequence(std::uint16_t s) { return {2, s}; }
   static match_key by_proof(std::uint16_t s) { return {3, s}; }
-  static match_key by_state(std::uint8_t node, bool on) { return match_key::in_order(4, node * 2U + (on ? 1U : 0U)); }
+  static match_key by_state(std::uint8_t node, bool on) {
+    return match_key::in_order(4, node * 2U + (on ? 1U : 0U));
+  }
 };
 
 /// The controller's side: it commands, and awaits the proof.
@@ -96,20 +102,26 @@ class controller_side : public toy_base {
   using request = power;
   using response = proven;
 
-  [[nodiscard]] result<cleat::opened<packet>> open(power const& q, cleat::call const& c, std::uint64_t number) const {
+  [[nodiscard]] result<cleat::opened<packet>> open(power const& q, cleat::call const& c,
+                                                   std::uint64_t number) const {
     packet p;
     p.number = static_cast<std::uint16_t>(number);
     p.sequence = static_cast<std::uint16_t>(c.operation);  // stable over the attempts
     p.node = q.node;
     p.on = q.on;
     cleat::match_keys keys;
-    keys.add(by_number(p.number)).add(by_sequence(p.sequence)).add(by_proof(p.sequence)).add(by_state(q.node, q.on));
+    keys.add(by_number(p.number))
+        .add(by_sequence(p.sequence))
+        .add(by_proof(p.sequence))
+        .add(by_state(q.node, q.on));
     return cleat::opened<packet>{p, keys};
   }
   [[nodiscard]] cleat::relation relate(packet const& p) const {
     switch (p.what) {
-      case op::receipt: return {role::progress, by_number(p.number)};
-      case op::taken: return {p.code == 0 ? role::progress : role::answer, by_sequence(p.sequence)};
+      case op::receipt:
+        return {role::progress, by_number(p.number)};
+      case op::taken:
+        return {p.code == 0 ? role::progress : role::answer, by_sequence(p.sequence)};
       case op::event: {
         cleat::match_keys keys;
         cleat::relation r{role::answer, keys.add(by_proof(p.sequence)).add(by_state(p.node, p.on))};
@@ -121,11 +133,14 @@ class controller_side : public toy_base {
         r.also_push = true;
         return r;
       }
-      default: return role::push;
+      default:
+        return role::push;
     }
   }
   [[nodiscard]] result<proven> conclude(packet p) const {
-    if (p.what == op::taken) return failure{kind::rejected, certainty::rejected}.with_detail("code " + std::to_string(p.code));
+    if (p.what == op::taken)
+      return failure{kind::rejected, certainty::rejected}.with_detail("code " +
+                                                                      std::to_string(p.code));
     return proven{p.node, p.on};
   }
 };
@@ -136,19 +151,25 @@ class device_side : public toy_base {
   using request = packet;
   using response = packet;
 
-  [[nodiscard]] result<cleat::opened<packet>> open(packet const& q, cleat::call const&, std::uint64_t number) const {
+  [[nodiscard]] result<cleat::opened<packet>> open(packet const& q, cleat::call const&,
+                                                   std::uint64_t number) const {
     packet p = q;
     p.number = static_cast<std::uint16_t>(number);
-    if (q.what == op::state) return cleat::opened<packet>{p, match_key::in_order(5)};  // has no number of its own
+    if (q.what == op::state)
+      return cleat::opened<packet>{p, match_key::in_order(5)};  // has no number of its own
     return cleat::opened<packet>{p, by_number(p.number)};
   }
   [[nodiscard]] cleat::relation relate(packet const& p) const {
     switch (p.what) {
-      case op::command: return role::request;
+      case op::command:
+        return role::request;
       case op::receipt:
-      case op::seen: return {role::answer, by_number(p.number)};
-      case op::noted: return {role::answer, match_key::in_order(5)};
-      default: return role::push;
+      case op::seen:
+        return {role::answer, by_number(p.number)};
+      case op::noted:
+        return {role::answer, match_key::in_order(5)};
+      default:
+        return role::push;
     }
   }
   [[nodiscard]] result<packet> conclude(packet p) const { return p; }
@@ -231,7 +252,8 @@ class fixture {
     done.get();
   }
   auto progress() {
-    return [this](packet const& p) { steps.push_back(p.what == op::receipt ? "received" : "taken"); };
+    return
+        [this](packet const& p) { steps.push_back(p.what == op::receipt ? "received" : "taken"); };
   }
 
   asio::io_context context;
@@ -270,9 +292,9 @@ BOOST_AUTO_TEST_CASE(a_command_for_another_node_is_proven_by_a_report_of_that_no
   fixture f;
   f.device_does([&](packet p) -> task<> {
     static_cast<void>(co_await f.say(of(op::taken, p.sequence, p.node, p.on)));
-    static_cast<void>(co_await f.say(of(op::state, 0, 9, true)));    // another node
-    static_cast<void>(co_await f.say(of(op::state, 0, 7, false)));   // the node, the old state
-    static_cast<void>(co_await f.say(of(op::state, 0, 7, true)));    // the proof
+    static_cast<void>(co_await f.say(of(op::state, 0, 9, true)));   // another node
+    static_cast<void>(co_await f.say(of(op::state, 0, 7, false)));  // the node, the old state
+    static_cast<void>(co_await f.say(of(op::state, 0, 7, true)));   // the proof
   });
   auto body = [](fixture& fx) -> task<> {
     auto const r = co_await fx.ctl.call(power{7, true}, fx.new_call(), fx.progress());
@@ -293,7 +315,8 @@ BOOST_AUTO_TEST_CASE(a_receipt_alone_proves_nothing) {
   f.device_does([](packet) -> task<> { co_return; });
   auto body = [](fixture& fx) -> task<> {
     auto const r = co_await fx.ctl.call(power{5, true}, fx.new_call(10ms), fx.progress());
-    BOOST_TEST((!r && r.error().why() == kind::timed_out && r.error().sure() == certainty::maybe_executed));
+    BOOST_TEST((!r && r.error().why() == kind::timed_out &&
+                r.error().sure() == certainty::maybe_executed));
     BOOST_TEST((fx.steps == std::vector<std::string>{"received"}));
   };
   f.run(body(f));
@@ -306,17 +329,20 @@ BOOST_AUTO_TEST_CASE(a_command_that_the_bridge_refuses_is_rejected) {
   });
   auto body = [](fixture& fx) -> task<> {
     auto const r = co_await fx.ctl.call(power{5, true}, fx.new_call());
-    BOOST_TEST((!r && r.error().why() == kind::rejected && r.error().sure() == certainty::rejected));
+    BOOST_TEST(
+        (!r && r.error().why() == kind::rejected && r.error().sure() == certainty::rejected));
     BOOST_TEST(r.error().detail() == "code 5");
   };
   f.run(body(f));
 }
 
-BOOST_AUTO_TEST_CASE(news_that_nobody_asked_for_reaches_whoever_wants_it_while_commands_are_under_way) {
+BOOST_AUTO_TEST_CASE(
+    news_that_nobody_asked_for_reaches_whoever_wants_it_while_commands_are_under_way) {
   fixture f;
   cleat::event done;
   f.device_does([&](packet p) -> task<> {
-    for (std::uint8_t n = 20; n < 25; ++n) static_cast<void>(co_await f.say(of(op::event, 9999, n, true)));
+    for (std::uint8_t n = 20; n < 25; ++n)
+      static_cast<void>(co_await f.say(of(op::event, 9999, n, true)));
     static_cast<void>(co_await f.say(of(op::event, p.sequence, p.node, p.on)));
   });
   auto body = [&](fixture& fx) -> task<> {
@@ -350,7 +376,8 @@ BOOST_AUTO_TEST_CASE(both_sides_use_the_same_numbers_at_once_without_confusion) 
   });
   auto body = [](fixture& fx) -> task<> {
     for (int i = 0; i < 20; ++i) {
-      auto const r = co_await fx.ctl.call(power{static_cast<std::uint8_t>(i), i % 2 == 0}, fx.new_call());
+      auto const r =
+          co_await fx.ctl.call(power{static_cast<std::uint8_t>(i), i % 2 == 0}, fx.new_call());
       BOOST_TEST((r && r->node == i));
     }
   };

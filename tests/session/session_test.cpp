@@ -101,7 +101,9 @@ BOOST_AUTO_TEST_CASE(gives_a_call_its_answer) {
 BOOST_AUTO_TEST_CASE(is_the_same_at_both_ends) {
   fixture f;
   f.server.serve = yes;
-  f.client.serve = [](message m) -> task<result<message>> { co_return message::nack(m, "not a lamp"); };
+  f.client.serve = [](message m) -> task<result<message>> {
+    co_return message::nack(m, "not a lamp");
+  };
   auto body = [](fixture& fx) -> task<> {
     auto const call = fx.new_call();
     auto ask = [&](session& s) -> task<reply> {
@@ -110,7 +112,8 @@ BOOST_AUTO_TEST_CASE(is_the_same_at_both_ends) {
     };
     auto const [a, b] = co_await cleat::when_all(ask(fx.client), ask(fx.server));
     BOOST_TEST(a.has_value());
-    BOOST_TEST((!b && b.error().why() == kind::rejected && b.error().sure() == certainty::rejected));
+    BOOST_TEST(
+        (!b && b.error().why() == kind::rejected && b.error().sure() == certainty::rejected));
     BOOST_TEST(b.error().detail() == "not a lamp");
   };
   f.run(body(f));
@@ -129,7 +132,8 @@ BOOST_AUTO_TEST_CASE(matches_answers_that_come_in_any_order_one_byte_at_a_time) 
   auto body = [](fixture& fx) -> task<> {
     std::vector<int> order;
     auto ask = [&](int i) -> task<> {
-      reply const r = co_await fx.client.call(request::turn("lamp" + std::to_string(i), true), fx.new_call());
+      reply const r =
+          co_await fx.client.call(request::turn("lamp" + std::to_string(i), true), fx.new_call());
       BOOST_REQUIRE(r.has_value());
       BOOST_TEST(r->state.value() == (i % 2 == 0));
       BOOST_TEST(r->device_id.view() == "lamp" + std::to_string(i));
@@ -172,7 +176,8 @@ BOOST_AUTO_TEST_CASE(an_expired_call_sends_nothing) {
   f.server.serve = yes;
   auto body = [](fixture& fx) -> task<> {
     reply const r = co_await fx.client.call(request::turn("lamp", true), fx.new_call(-1ms));
-    BOOST_TEST((!r && r.error().why() == kind::timed_out && r.error().sure() == certainty::not_sent));
+    BOOST_TEST(
+        (!r && r.error().why() == kind::timed_out && r.error().sure() == certainty::not_sent));
     BOOST_TEST(fx.client.outbound_bytes() == 0U);
   };
   f.run(body(f));
@@ -227,7 +232,8 @@ BOOST_AUTO_TEST_CASE(a_cancelled_call_leaves_the_stream_usable_in_each_of_its_ph
       BOOST_REQUIRE(!cancelled.has_value());
       BOOST_TEST((cancelled.error().why() == kind::cancelled));
       bool const withdrawn = phase == "waiting" || phase == "staged";
-      BOOST_TEST((cancelled.error().sure() == (withdrawn ? certainty::not_sent : certainty::maybe_executed)));
+      BOOST_TEST((cancelled.error().sure() ==
+                  (withdrawn ? certainty::not_sent : certainty::maybe_executed)));
       BOOST_TEST((std::count(served.begin(), served.end(), "victim") == (withdrawn ? 0 : 1)));
       if (withdrawn) BOOST_TEST(first.has_value());
       BOOST_TEST(served.back() == "after");
@@ -249,10 +255,13 @@ BOOST_AUTO_TEST_CASE(fails_what_is_under_way_when_the_peer_goes_and_says_how_sur
       co_return r;
     };
     auto const [sent, waiting] = co_await cleat::when_all(ask(fx.client), ask(fx.client));
-    BOOST_TEST((!sent && sent.error().why() == kind::closed && sent.error().sure() == certainty::maybe_executed));
-    BOOST_TEST((!waiting && waiting.error().why() == kind::closed && waiting.error().sure() == certainty::not_sent));
+    BOOST_TEST((!sent && sent.error().why() == kind::closed &&
+                sent.error().sure() == certainty::maybe_executed));
+    BOOST_TEST((!waiting && waiting.error().why() == kind::closed &&
+                waiting.error().sure() == certainty::not_sent));
     reply const later = co_await fx.client.call(request::turn("lamp", true), fx.new_call());
-    BOOST_TEST((!later && later.error().why() == kind::closed && later.error().sure() == certainty::not_sent));
+    BOOST_TEST((!later && later.error().why() == kind::closed &&
+                later.error().sure() == certainty::not_sent));
   };
   f.run(body(f));
 }
@@ -300,7 +309,8 @@ BOOST_AUTO_TEST_CASE(sends_in_one_write_what_is_staged_while_the_reader_works) {
   std::vector<std::size_t> reads;  // how many messages came in each read
   int since = 0;
   f.server.respond = [&](message const&) {
-    if (since++ == 0) asio::post(f.context, [&] { reads.push_back(std::size_t(std::exchange(since, 0))); });
+    if (since++ == 0)
+      asio::post(f.context, [&] { reads.push_back(std::size_t(std::exchange(since, 0))); });
   };
   f.server.serve = yes;
   auto body = [](fixture& fx) -> task<> {
@@ -371,7 +381,8 @@ BOOST_AUTO_TEST_CASE(drops_the_oldest_push_when_nobody_takes_them) {
   fixture f{options};
   auto body = [](fixture& fx) -> task<> {
     for (char id = 'a'; id < 'f'; ++id) {
-      auto const sent = fx.server.send(message::turn(std::string_view{&id, 1}, "0123456789abcdef", true));
+      auto const sent =
+          fx.server.send(message::turn(std::string_view{&id, 1}, "0123456789abcdef", true));
       BOOST_TEST(sent.has_value());
     }
     co_await hops(10);
@@ -402,7 +413,8 @@ BOOST_AUTO_TEST_CASE(ends_as_malformed_when_the_stream_is_lost) {
     };
     beside.spawn(garble());
     reply const r = co_await client.call(request::turn("lamp", true), fx.new_call());
-    BOOST_TEST((!r && r.error().why() == kind::malformed && r.error().sure() == certainty::maybe_executed));
+    BOOST_TEST((!r && r.error().why() == kind::malformed &&
+                r.error().sure() == certainty::maybe_executed));
     BOOST_TEST(r.error().offset() == 0U);
     co_await beside.join();
   };

@@ -13,8 +13,8 @@
 
 namespace cleat::test {
 
-/// A context whose time stands still until everybody waits, and then jumps to the next alarm: tests of waits take no
-/// time and always go the same way.
+/// A context whose time stands still until everybody waits, and then jumps to the next alarm: tests
+/// of waits take no time and always go the same way.
 class manual_time {
  public:
   manual_time() : clock_(clock::of(context.get_executor())) {

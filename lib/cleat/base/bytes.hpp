@@ -22,7 +22,9 @@ using byte_buffer = std::vector<std::byte>;
   return {reinterpret_cast<char const*>(b.data()), b.size()};  // NOLINT(*-reinterpret-cast)
 }
 
-inline void append(byte_buffer& to, bytes_view what) { to.insert(to.end(), what.begin(), what.end()); }
+inline void append(byte_buffer& to, bytes_view what) {
+  to.insert(to.end(), what.begin(), what.end());
+}
 inline void append(byte_buffer& to, std::string_view what) { append(to, as_bytes(what)); }
 
 /// Two-digit lower-case hexadecimal, separated by spaces: `f0 0d 01`.

@@ -14,15 +14,16 @@ class event_table;
 
 /// What travels with each request: how long it may take, whose it is, what joins its attempts.
 ///
-/// A small value, copied and not referenced. `peer` and `events` name things that outlive every call: they belong to
-/// the pipeline, or to whoever made the call and waits for it.
+/// A small value, copied and not referenced. `peer` and `events` name things that outlive every
+/// call: they belong to the pipeline, or to whoever made the call and waits for it.
 class call {
  public:
-  /// A call of its own, made on the time and the randomness of `executor`'s context: no deadline, a fresh operation
-  /// id and correlation id, attempt 1, repeatable.
+  /// A call of its own, made on the time and the randomness of `executor`'s context: no deadline, a
+  /// fresh operation id and correlation id, attempt 1, repeatable.
   explicit call(environment::executor_type const& executor);
 
-  /// The latest moment at which it may end. Covers every wait below: lookup, queue, dial, backoff, write, answer.
+  /// The latest moment at which it may end. Covers every wait below: lookup, queue, dial, backoff,
+  /// write, answer.
   [[nodiscard]] time_point deadline() const noexcept { return deadline_; }
   /// Brings the deadline forward; a later one changes nothing.
   void tighten(time_point to) noexcept { deadline_ = std::min(deadline_, to); }
@@ -30,8 +31,8 @@ class call {
   [[nodiscard]] time_point now() const noexcept { return clock_->now(); }
   [[nodiscard]] cleat::clock& clock() const noexcept { return *clock_; }
 
-  /// Stable over all attempts: what a device or a cache deduplicates by. (What matches an answer to its attempt is
-  /// the codec's own number, another one each time.)
+  /// Stable over all attempts: what a device or a cache deduplicates by. (What matches an answer to
+  /// its attempt is the codec's own number, another one each time.)
   std::uint64_t operation;
   /// Joins everything that belongs to this call in the logs.
   uuid7 correlation;
@@ -41,8 +42,8 @@ class call {
   event_table const* events = nullptr;
   /// 1 for the first.
   std::uint32_t attempt = 1;
-  /// Doing it twice is as good as doing it once ("on" is, "toggle" is not). If not, it is not tried again once it
-  /// may have been executed.
+  /// Doing it twice is as good as doing it once ("on" is, "toggle" is not). If not, it is not tried
+  /// again once it may have been executed.
   bool repeatable = true;
 
  private:

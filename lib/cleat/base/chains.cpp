@@ -1,7 +1,7 @@
 #include <cleat/base/chains.hpp>
 
-#include <boost/asio/query.hpp>
 #include <boost/asio/execution/context.hpp>
+#include <boost/asio/query.hpp>
 
 #include <mutex>
 #include <ostream>
@@ -45,13 +45,16 @@ class chain_list final : public boost::asio::execution_context::service {
     std::lock_guard const lock{mutex_};
     std::size_t number = 0;
     for (chain_link const* link = first_; link != nullptr; link = link->after_) {
-      out << "chain " << ++number << " of " << size_ << (link->env_.waiting_on() == nullptr ? " (running)" : "")
+      out << "chain " << ++number << " of " << size_
+          << (link->env_.waiting_on() == nullptr ? " (running)" : "")
           << (link->env_.cancel_requested() ? " (cancelled)" : "") << '\n';
       std::size_t depth = 0;
       for (frame const* f = link->env_.innermost(); f != nullptr; f = f->parent) {
         std::string_view file = f->at.file_name();
-        if (auto const slash = file.rfind('/'); slash != std::string_view::npos) file.remove_prefix(slash + 1);
-        out << "  #" << depth++ << ' ' << f->at.function_name() << " at " << file << ':' << f->at.line() << '\n';
+        if (auto const slash = file.rfind('/'); slash != std::string_view::npos)
+          file.remove_prefix(slash + 1);
+        out << "  #" << depth++ << ' ' << f->at.function_name() << " at " << file << ':'
+            << f->at.line() << '\n';
       }
     }
   }
@@ -70,7 +73,8 @@ class chain_list final : public boost::asio::execution_context::service {
 boost::asio::execution_context::id chain_list::id;
 
 chain_link::chain_link(environment::executor_type const& executor, environment& env)
-    : list_(boost::asio::use_service<chain_list>(boost::asio::query(executor, boost::asio::execution::context))),
+    : list_(boost::asio::use_service<chain_list>(
+          boost::asio::query(executor, boost::asio::execution::context))),
       env_(env) {}
 
 chain_link::~chain_link() {

@@ -17,7 +17,8 @@ entropy::entropy(boost::asio::execution_context& context) : service(context) {
 }
 
 entropy& entropy::of(environment::executor_type const& executor) {
-  return boost::asio::use_service<entropy>(boost::asio::query(executor, boost::asio::execution::context));
+  return boost::asio::use_service<entropy>(
+      boost::asio::query(executor, boost::asio::execution::context));
 }
 
 }  // namespace cleat

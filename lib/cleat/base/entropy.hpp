@@ -9,8 +9,8 @@
 
 namespace cleat {
 
-/// One step of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014): a bijective
-/// mixing of 64 bits, good enough for identifiers and jitter, not for secrets.
+/// One step of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators",
+/// 2014): a bijective mixing of 64 bits, good enough for identifiers and jitter, not for secrets.
 [[nodiscard]] constexpr std::uint64_t mix64(std::uint64_t x) noexcept {
   x = (x ^ (x >> 30U)) * 0xBF58476D1CE4E5B9ULL;
   x = (x ^ (x >> 27U)) * 0x94D049BB133111EBULL;
@@ -33,12 +33,14 @@ class entropy final : public boost::asio::execution_context::service {
   [[nodiscard]] std::uint64_t next() noexcept {
     return mix64(state_.fetch_add(step, std::memory_order_relaxed) + step);
   }
-  /// Evenly distributed in [0, bound); 0 for a bound of 0. Our own, since the standard's differ between libraries.
+  /// Evenly distributed in [0, bound); 0 for a bound of 0. Our own, since the standard's differ
+  /// between libraries.
   [[nodiscard]] std::uint64_t below(std::uint64_t bound) noexcept { return scale(next(), bound); }
 
-  /// `bits` scaled to [0, bound), by multiplication (Lemire 2019, without the rejection: biased by < 2^-32 for bounds
-  /// below 2^32).
-  [[nodiscard]] static constexpr std::uint64_t scale(std::uint64_t bits, std::uint64_t bound) noexcept {
+  /// `bits` scaled to [0, bound), by multiplication (Lemire 2019, without the rejection: biased by
+  /// < 2^-32 for bounds below 2^32).
+  [[nodiscard]] static constexpr std::uint64_t scale(std::uint64_t bits,
+                                                     std::uint64_t bound) noexcept {
     __extension__ using wide = unsigned __int128;
     return static_cast<std::uint64_t>((static_cast<wide>(bits) * bound) >> 64U);
   }

@@ -19,16 +19,16 @@ namespace detail {
 /// What every coroutine of a chain has: its place in the chain. Base of all promises.
 struct frame {
   environment* env = nullptr;
-  frame* parent = nullptr;                ///< who awaits this coroutine; null for the outermost
-  std::coroutine_handle<> continuation;   ///< the parent's handle
-  std::uint64_t runs_at_start = 0;        ///< `environment::runs` when the parent started this coroutine
-  std::source_location at;                ///< where this coroutine last said `co_await`
+  frame* parent = nullptr;               ///< who awaits this coroutine; null for the outermost
+  std::coroutine_handle<> continuation;  ///< the parent's handle
+  std::uint64_t runs_at_start = 0;  ///< `environment::runs` when the parent started this coroutine
+  std::source_location at;          ///< where this coroutine last said `co_await`
 };
 
 }  // namespace detail
 
-/// What all coroutines of one chain share: the executor, what the chain waits on, whether it was cancelled. It lives
-/// in the chain's root (see `spawn`) and is used on the chain's executor only.
+/// What all coroutines of one chain share: the executor, what the chain waits on, whether it was
+/// cancelled. It lives in the chain's root (see `spawn`) and is used on the chain's executor only.
 class environment {
  public:
   using executor_type = boost::asio::any_io_executor;
@@ -38,8 +38,8 @@ class environment {
 
   [[nodiscard]] executor_type const& executor() const noexcept { return executor_; }
 
-  /// Asks the chain to stop: the operation it waits on is cancelled, and so is every later one, until the chain
-  /// ends. Work under a `shield` is left alone. Call it on the chain's executor.
+  /// Asks the chain to stop: the operation it waits on is cancelled, and so is every later one,
+  /// until the chain ends. Work under a `shield` is left alone. Call it on the chain's executor.
   void cancel() noexcept;
 
   /// Somebody asked this chain to stop (shielded or not).
@@ -47,14 +47,16 @@ class environment {
   /// Operations started now complete as cancelled.
   [[nodiscard]] bool cancelled() const noexcept { return cancelled_ && shields_ == 0; }
 
-  /// Destroys the whole chain without resuming it: what happens to a coroutine whose Asio handler is dropped.
+  /// Destroys the whole chain without resuming it: what happens to a coroutine whose Asio handler
+  /// is dropped.
   void drop() noexcept {
     dropping_ = true;
     destroy();
   }
   [[nodiscard]] bool dropping() const noexcept { return dropping_; }
 
-  /// Continues the chain at `h` and, if it came to its end, completes it. The environment may be gone afterwards.
+  /// Continues the chain at `h` and, if it came to its end, completes it. The environment may be
+  /// gone afterwards.
   void resume(std::coroutine_handle<> h) {
     h.resume();
     if (finished_) finish();
@@ -81,14 +83,14 @@ class environment {
   friend class task_awaiter;
   friend struct final_awaiter;
 
-  virtual void finish() = 0;             ///< hands over the outcome and frees the chain
-  virtual void destroy() noexcept = 0;   ///< frees the chain, no outcome
+  virtual void finish() = 0;            ///< hands over the outcome and frees the chain
+  virtual void destroy() noexcept = 0;  ///< frees the chain, no outcome
 
   executor_type executor_;
   leaf* leaf_ = nullptr;
   detail::frame const* innermost_ = nullptr;
-  /// How many times the chain has been suspended at a leaf. A coroutine whose start saw the same number still has
-  /// its starter on the stack.
+  /// How many times the chain has been suspended at a leaf. A coroutine whose start saw the same
+  /// number still has its starter on the stack.
   std::uint64_t runs_ = 0;
   unsigned shields_ = 0;
   bool cancelled_ = false;
@@ -96,12 +98,14 @@ class environment {
   bool dropping_ = false;
 };
 
-/// Where a chain leaves the processor: the innermost awaited thing, that something outside resumes later.
+/// Where a chain leaves the processor: the innermost awaited thing, that something outside resumes
+/// later.
 ///
-/// A leaf lives in the awaiting coroutine's frame. A subclass says in `begin` how the operation is started, in
-/// `cancel` how it is stopped early; whatever completes it calls `complete` once, on the chain's executor.
-/// Subclasses add `await_resume`, and a destructor that withdraws the operation: a chain may be destroyed while it
-/// waits (only ever when its execution context goes away).
+/// A leaf lives in the awaiting coroutine's frame. A subclass says in `begin` how the operation is
+/// started, in `cancel` how it is stopped early; whatever completes it calls `complete` once, on
+/// the chain's executor. Subclasses add `await_resume`, and a destructor that withdraws the
+/// operation: a chain may be destroyed while it waits (only ever when its execution context goes
+/// away).
 class leaf {
  public:
   leaf(leaf const&) = delete;
@@ -136,8 +140,9 @@ class leaf {
 
   /// Starts the operation. With `cancelled` it must complete as cancelled, and start nothing.
   virtual void begin(bool cancelled) = 0;
-  /// Stops the operation early if it can be stopped; it still completes, by `complete` or `complete_later`.
-  /// Called at most once, on the chain's executor, between `begin` and completion.
+  /// Stops the operation early if it can be stopped; it still completes, by `complete` or
+  /// `complete_later`. Called at most once, on the chain's executor, between `begin` and
+  /// completion.
   virtual void cancel() noexcept = 0;
 
   /// The operation is over: the chain goes on, here and now. The leaf may be gone afterwards.
@@ -151,7 +156,8 @@ class leaf {
     env->resume(handle_);
   }
 
-  /// The same through the executor's queue: for completions that come from inside somebody else's call.
+  /// The same through the executor's queue: for completions that come from inside somebody else's
+  /// call.
   void complete_later() {
     if (state_ == state::starting) {
       state_ = state::complete;
@@ -171,8 +177,8 @@ class leaf {
 
   [[nodiscard]] environment& env() const noexcept { return *env_; }
 
-  /// Holds the right to complete a leaf, through every queue that it is moved through. Destroyed unused, it destroys
-  /// the chain; if the chain is destroyed first, it is told, and holds nothing.
+  /// Holds the right to complete a leaf, through every queue that it is moved through. Destroyed
+  /// unused, it destroys the chain; if the chain is destroyed first, it is told, and holds nothing.
   class link {
    public:
     explicit link(leaf& l) noexcept : leaf_(&l) { l.link_ = this; }

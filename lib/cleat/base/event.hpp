@@ -11,8 +11,8 @@ namespace cleat {
 
 /// Lets one chain wait until another says so. Remembers one `set`; one waiter at a time.
 ///
-/// The waiter goes on through its executor's queue, never inside `set`. Used on one executor. The event outlives
-/// its waiter, unless both go away with their execution context.
+/// The waiter goes on through its executor's queue, never inside `set`. Used on one executor. The
+/// event outlives its waiter, unless both go away with their execution context.
 class event {
  public:
   class waiter;
@@ -55,8 +55,9 @@ class event::waiter final : public leaf {
     if (cancelled) return end(kind::cancelled);
     event_->waiter_ = this;
     if (deadline_ != never) {
-      timeout_.set(env().executor(), deadline_,
-                   [](void* self) { static_cast<waiter*>(self)->end(kind::timed_out); }, this);
+      timeout_.set(
+          env().executor(), deadline_,
+          [](void* self) { static_cast<waiter*>(self)->end(kind::timed_out); }, this);
     }
   }
   void cancel() noexcept override {

@@ -10,7 +10,8 @@
 
 namespace cleat {
 
-// The events of the framework: a closed set. What they refer to lives only as long as the notification.
+// The events of the framework: a closed set. What they refer to lives only as long as the
+// notification.
 
 /// A call enters the pipeline.
 struct call_started {
@@ -55,7 +56,8 @@ struct connect_ended {
   duration elapsed;
 };
 
-/// A whole frame was handed to the kernel (`error` null), or could not be. `of` is null for pushes and answers.
+/// A whole frame was handed to the kernel (`error` null), or could not be. `of` is null for pushes
+/// and answers.
 struct frame_sent {
   call const* of;
   std::string_view id;  ///< the codec's matching key, readable
@@ -74,8 +76,8 @@ enum class verdict : unsigned char {
   unmatched  ///< an answer that nobody waits for
 };
 
-/// A whole frame was received and understood. `of` is the call that it belongs to, if any; `error` is not null when
-/// it is the peer's refusal of that call.
+/// A whole frame was received and understood. `of` is the call that it belongs to, if any; `error`
+/// is not null when it is the peer's refusal of that call.
 struct frame_received {
   call const* of;
   std::string_view id;
@@ -94,8 +96,8 @@ struct answer_missing {
   duration elapsed;  ///< since the request was written
 };
 
-/// Bytes that the codec could not read. `lost`: the stream is of no more use. `of` is the only pending call, if there
-/// is exactly one.
+/// Bytes that the codec could not read. `lost`: the stream is of no more use. `of` is the only
+/// pending call, if there is exactly one.
 struct decode_failed {
   call const* of;
   std::span<std::byte const> bytes;
@@ -126,12 +128,14 @@ struct event_hooks {
 };
 
 using all_event_hooks =
-    event_hooks<call_started, call_ended, attempt_started, attempt_ended, retry_scheduled, retry_budget_empty,
-                connect_ended, frame_sent, frame_received, answer_missing, decode_failed, push_dropped, session_ended>;
+    event_hooks<call_started, call_ended, attempt_started, attempt_ended, retry_scheduled,
+                retry_budget_empty, connect_ended, frame_sent, frame_received, answer_missing,
+                decode_failed, push_dropped, session_ended>;
 
 }  // namespace detail
 
-/// One entry for each event: a function, or null when nobody listens. See `observe/observe.hpp` for filling one.
+/// One entry for each event: a function, or null when nobody listens. See `observe/observe.hpp` for
+/// filling one.
 ///
 /// Thread safety: immutable once calls are under way; the functions may be called from any thread.
 class event_table {

@@ -17,9 +17,10 @@
 
 namespace cleat::detail {
 
-/// Memory for coroutine frames: per thread, free lists in size classes of 64 bytes, so that a steady state allocates
-/// nothing. A block always comes from `::operator new` with its class's size, whoever frees it: translation units
-/// built with AddressSanitizer (which bypass the lists, to see every use after free) mix with those that are not.
+/// Memory for coroutine frames: per thread, free lists in size classes of 64 bytes, so that a
+/// steady state allocates nothing. A block always comes from `::operator new` with its class's
+/// size, whoever frees it: translation units built with AddressSanitizer (which bypass the lists,
+/// to see every use after free) mix with those that are not.
 class frame_memory {
   static constexpr std::size_t class_bytes = 64;
   static constexpr std::size_t class_count = 32;  // frames up to 2 KiB
@@ -33,13 +34,16 @@ class frame_memory {
     unsigned size;
   };
 
-  /// Trivially destructible on purpose: frames may be freed while the thread's other objects are being destroyed.
+  /// Trivially destructible on purpose: frames may be freed while the thread's other objects are
+  /// being destroyed.
   struct lists {
     std::array<free_list, class_count> by_class;
     bool closed;
   };
 
-  static constexpr std::size_t class_of(std::size_t bytes) noexcept { return (bytes + class_bytes - 1) / class_bytes; }
+  static constexpr std::size_t class_of(std::size_t bytes) noexcept {
+    return (bytes + class_bytes - 1) / class_bytes;
+  }
 
  public:
   static void* allocate(std::size_t bytes) {
@@ -54,7 +58,7 @@ class frame_memory {
       }
     }
 #endif
-    return ::operator new(c* class_bytes);
+    return ::operator new(c * class_bytes);
   }
 
   static void deallocate(void* p, std::size_t bytes) noexcept {

@@ -13,7 +13,8 @@ namespace cleat {
 /// 16 lower-case hexadecimal digits.
 [[nodiscard]] constexpr text<16> hex16(std::uint64_t value) noexcept {
   std::array<char, 16> digits{};
-  for (std::size_t i = digits.size(); i-- > 0; value >>= 4U) digits[i] = "0123456789abcdef"[value & 15U];
+  for (std::size_t i = digits.size(); i-- > 0; value >>= 4U)
+    digits[i] = "0123456789abcdef"[value & 15U];
   return text<16>{std::string_view{digits.data(), digits.size()}};
 }
 
@@ -40,7 +41,8 @@ class uuid7 {
  public:
   constexpr uuid7() noexcept = default;
   /// From the time on the wall and 128 random bits, of which 74 are used.
-  constexpr uuid7(std::chrono::system_clock::time_point at, std::uint64_t random_a, std::uint64_t random_b) noexcept {
+  constexpr uuid7(std::chrono::system_clock::time_point at, std::uint64_t random_a,
+                  std::uint64_t random_b) noexcept {
     auto const ms = static_cast<std::uint64_t>(
         std::chrono::duration_cast<std::chrono::milliseconds>(at.time_since_epoch()).count());
     high_ = ms << 16U | 0x7000U | (random_a & 0x0FFFU);

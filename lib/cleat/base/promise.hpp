@@ -29,9 +29,9 @@ struct cancelled_t {};
 struct shield_t {};
 struct environment_t {};
 
-inline constexpr executor_t executor{};        ///< the chain's executor
-inline constexpr cancelled_t cancelled{};      ///< `bool`: was the chain asked to stop?
-inline constexpr shield_t shield{};            ///< a `cleat::shield`: cancellation waits while it lives
+inline constexpr executor_t executor{};    ///< the chain's executor
+inline constexpr cancelled_t cancelled{};  ///< `bool`: was the chain asked to stop?
+inline constexpr shield_t shield{};        ///< a `cleat::shield`: cancellation waits while it lives
 inline constexpr environment_t environment{};  ///< `cleat::environment&`, for leaves of one's own
 }  // namespace this_chain
 
@@ -46,7 +46,8 @@ struct final_awaiter {
       f.env->finished_ = true;  // environment::resume, on our stack, completes the chain
       return std::noop_coroutine();
     }
-    if (f.env->runs_ == f.runs_at_start) return std::noop_coroutine();  // the parent, on our stack, sees us done
+    if (f.env->runs_ == f.runs_at_start)
+      return std::noop_coroutine();  // the parent, on our stack, sees us done
     f.env->innermost_ = f.parent;
     return f.continuation;
   }
@@ -133,23 +134,29 @@ class promise_base : public frame {
   static final_awaiter final_suspend() noexcept { return {}; }
 
   static void* operator new(std::size_t bytes) { return frame_memory::allocate(bytes); }
-  static void operator delete(void* p, std::size_t bytes) noexcept { frame_memory::deallocate(p, bytes); }
+  static void operator delete(void* p, std::size_t bytes) noexcept {
+    frame_memory::deallocate(p, bytes);
+  }
 
   // What a task may await: a closed list. See `use_task.hpp` for the Asio part.
 
   template <class T>
-  task_awaiter<T> await_transform(task<T>&& child, std::source_location where = std::source_location::current()) {
+  task_awaiter<T> await_transform(task<T>&& child,
+                                  std::source_location where = std::source_location::current()) {
     at = where;
     return task_awaiter<T>{std::move(child)};
   }
 
   template <std::derived_from<leaf> L>
-  leaf_awaiter<L> await_transform(L&& l, std::source_location where = std::source_location::current()) {
+  leaf_awaiter<L> await_transform(L&& l,
+                                  std::source_location where = std::source_location::current()) {
     at = where;
     return leaf_awaiter<L>{l};
   }
 
-  ready_value<environment::executor_type> await_transform(this_chain::executor_t) { return {env->executor()}; }
+  ready_value<environment::executor_type> await_transform(this_chain::executor_t) {
+    return {env->executor()};
+  }
   ready_value<environment::executor_type> await_transform(boost::asio::this_coro::executor_t) {
     return {env->executor()};
   }
@@ -158,7 +165,8 @@ class promise_base : public frame {
   ready_value<shield> await_transform(this_chain::shield_t) { return {shield{*env}}; }
 
   template <class X>
-    requires(!is_task<std::remove_cvref_t<X>>::value && !std::derived_from<std::remove_cvref_t<X>, leaf>)
+    requires(!is_task<std::remove_cvref_t<X>>::value &&
+             !std::derived_from<std::remove_cvref_t<X>, leaf>)
   auto await_transform(X&& x, std::source_location where = std::source_location::current());
 };
 

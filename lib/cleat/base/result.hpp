@@ -6,8 +6,8 @@
 
 namespace cleat {
 
-/// A value or a `failure`. What every operation that a peer or a network can spoil gives back; nothing is thrown
-/// unless `value()` is asked of a failure. Discarding one is a compiler warning.
+/// A value or a `failure`. What every operation that a peer or a network can spoil gives back;
+/// nothing is thrown unless `value()` is asked of a failure. Discarding one is a compiler warning.
 ///
 /// Implicit from either: `co_return reply;` and `co_return failure{kind::timed_out};` both work.
 template <class T>

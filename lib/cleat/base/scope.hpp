@@ -14,8 +14,9 @@
 
 namespace cleat {
 
-/// Chains that belong to the coroutine that made the scope: they run on its executor, beside it, and it waits for
-/// them with `join` before the scope ends. Cancelling that coroutine while it joins cancels them.
+/// Chains that belong to the coroutine that made the scope: they run on its executor, beside it,
+/// and it waits for them with `join` before the scope ends. Cancelling that coroutine while it
+/// joins cancels them.
 ///
 /// ```
 /// scope beside{co_await this_chain::environment};
@@ -31,8 +32,8 @@ class scope {
   explicit scope(environment& owner) noexcept : owner_(owner) {}
   scope(scope const&) = delete;
   scope& operator=(scope const&) = delete;
-  /// Ends the program if chains still run: what they refer to is about to go. (When the execution context itself goes
-  /// away, they go with it.)
+  /// Ends the program if chains still run: what they refer to is about to go. (When the execution
+  /// context itself goes away, they go with it.)
   ~scope() {
     if (first_ != nullptr && !owner_.dropping()) std::abort();
     for (member* m = first_; m != nullptr; m = m->after_) m->scope_ = nullptr;
@@ -68,9 +69,9 @@ class scope {
       in.first_ = this;
     }
     void run() {
-    enter();
-    start(task_.handle_, task_.handle_.promise());
-  }
+      enter();
+      start(task_.handle_, task_.handle_.promise());
+    }
 
    private:
     friend class scope;
@@ -155,13 +156,15 @@ task<> keep(task<T> t, std::optional<T>& out) {
 
 }  // namespace detail
 
-/// Runs the tasks beside each other and gives all their values, in their order. Cancelling it cancels them all.
+/// Runs the tasks beside each other and gives all their values, in their order. Cancelling it
+/// cancels them all.
 template <class... T>
 task<std::tuple<T...>> when_all(task<T>... tasks) {
   environment& env = co_await this_chain::environment;
   std::tuple<std::optional<T>...> values;
   scope beside{env};
-  std::apply([&](auto&... out) { (beside.spawn(detail::keep(std::move(tasks), out)), ...); }, values);
+  std::apply([&](auto&... out) { (beside.spawn(detail::keep(std::move(tasks), out)), ...); },
+             values);
   co_await beside.join();
   co_return std::apply([](auto&... out) { return std::tuple<T...>{*std::move(out)...}; }, values);
 }

@@ -99,7 +99,8 @@ template <class T>
 struct spawn_signature {
   using type = void(std::exception_ptr, T);
   static_assert(std::is_default_constructible_v<T> || std::is_constructible_v<T, failure>,
-                "the outcome of a spawned task must be default constructible, or a result: a handler that is told of "
+                "the outcome of a spawned task must be default constructible, or a result: a "
+                "handler that is told of "
                 "an exception is given one too");
 };
 template <>
@@ -117,7 +118,8 @@ class initiate_spawn {
   template <class Handler>
   void operator()(Handler&& handler, task<T> outermost) const {
     using root_type = root<T, std::decay_t<Handler>>;
-    auto owner = std::make_unique<root_type>(executor_, std::move(outermost), std::decay_t<Handler>(std::move(handler)));
+    auto owner = std::make_unique<root_type>(executor_, std::move(outermost),
+                                             std::decay_t<Handler>(std::move(handler)));
     boost::asio::dispatch(executor_, root_owner<root_type>{std::move(owner)});
   }
 
@@ -143,12 +145,13 @@ class initiate_spawn {
 
 }  // namespace detail
 
-/// Starts `outermost` as a chain of its own on `executor` (which must run one thing at a time), and completes `token`
-/// with `(exception_ptr)` or `(exception_ptr, T)` when it ends.
+/// Starts `outermost` as a chain of its own on `executor` (which must run one thing at a time), and
+/// completes `token` with `(exception_ptr)` or `(exception_ptr, T)` when it ends.
 ///
-/// Starts at once if called on that executor. The token's cancellation slot cancels the chain. The chain's frames
-/// are destroyed before the completion handler is called. If the execution context goes away first, the chain is
-/// destroyed and the handler is never called, as for any Asio operation.
+/// Starts at once if called on that executor. The token's cancellation slot cancels the chain. The
+/// chain's frames are destroyed before the completion handler is called. If the execution context
+/// goes away first, the chain is destroyed and the handler is never called, as for any Asio
+/// operation.
 template <class T, class Token>
 auto spawn(environment::executor_type executor, task<T> outermost, Token&& token) {
   return boost::asio::async_initiate<Token, typename detail::spawn_signature<T>::type>(
@@ -169,8 +172,8 @@ auto task<T>::operator()(Token&& token) && {
     auto const executor = boost::asio::get_associated_executor(handler);
     detail::initiate_spawn<T>{executor}(std::move(handler), std::move(outermost));
   };
-  return boost::asio::async_initiate<Token, typename detail::spawn_signature<T>::type>(std::move(initiation), token,
-                                                                                      std::move(*this));
+  return boost::asio::async_initiate<Token, typename detail::spawn_signature<T>::type>(
+      std::move(initiation), token, std::move(*this));
 }
 
 }  // namespace cleat

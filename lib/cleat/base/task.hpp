@@ -10,16 +10,18 @@ namespace cleat {
 
 /// A lazily started coroutine that computes a `T`.
 ///
-/// Nothing runs until the task is awaited by another task or given to `spawn`. A parent owns its children, so a
-/// chain of tasks has one owner: its root. All of a chain runs on one executor, which must run one thing at a time
-/// (a single-threaded `io_context`, or a strand).
+/// Nothing runs until the task is awaited by another task or given to `spawn`. A parent owns its
+/// children, so a chain of tasks has one owner: its root. All of a chain runs on one executor,
+/// which must run one thing at a time (a single-threaded `io_context`, or a strand).
 ///
 /// A task may await: other tasks; Asio operations, with `use_task` or `boost::asio::deferred`;
-/// `boost::asio::awaitable`; the `this_chain` tags; subclasses of `leaf`. Everything else is a compile error.
+/// `boost::asio::awaitable`; the `this_chain` tags; subclasses of `leaf`. Everything else is a
+/// compile error.
 ///
-/// Cancellation goes from the root to the leaf that the chain waits on; operations started afterwards complete as
-/// cancelled at once. Failures that a peer or a network can cause are `result` values; an exception that escapes a
-/// task is rethrown in its parent. See `docs/decisions/0001-task.md`.
+/// Cancellation goes from the root to the leaf that the chain waits on; operations started
+/// afterwards complete as cancelled at once. Failures that a peer or a network can cause are
+/// `result` values; an exception that escapes a task is rethrown in its parent. See
+/// `docs/decisions/0001-task.md`.
 ///
 /// Thread safety: none; use it on its chain's executor.
 template <class T = void>
@@ -38,7 +40,8 @@ class [[nodiscard]] task {
   }
 
   /// Spawns the task on the executor associated with `token`, as any Asio operation: inside an
-  /// `asio::awaitable`, write `co_await my_task()(asio::use_awaitable)`. Needs `cleat/base/spawn.hpp`.
+  /// `asio::awaitable`, write `co_await my_task()(asio::use_awaitable)`. Needs
+  /// `cleat/base/spawn.hpp`.
   template <class Token>
   auto operator()(Token&& token) &&;
 

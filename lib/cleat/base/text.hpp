@@ -11,8 +11,9 @@ namespace cleat {
 
 /// A piece of text of at most `N` bytes, held in place: no heap, trivially copyable.
 ///
-/// What does not fit is cut at a UTF-8 boundary and the last byte kept becomes `~`, so that a reader can tell.
-/// Used where an unbounded string would let a peer decide how much memory an error or a key takes.
+/// What does not fit is cut at a UTF-8 boundary and the last byte kept becomes `~`, so that a
+/// reader can tell. Used where an unbounded string would let a peer decide how much memory an error
+/// or a key takes.
 template <std::size_t N>
 class text {
   static_assert(N >= 2 && N <= 255);
@@ -20,7 +21,8 @@ class text {
  public:
   constexpr text() noexcept = default;
   constexpr text(std::string_view s) noexcept { assign(s); }  // NOLINT(google-explicit-constructor)
-  constexpr text(char const* s) noexcept : text(std::string_view{s}) {}  // NOLINT(google-explicit-constructor)
+  constexpr text(char const* s) noexcept
+      : text(std::string_view{s}) {}  // NOLINT(google-explicit-constructor)
 
   constexpr void assign(std::string_view s) noexcept {
     std::size_t n = std::min(s.size(), N);
@@ -35,14 +37,18 @@ class text {
   }
 
   [[nodiscard]] constexpr std::string_view view() const noexcept { return {bytes_.data(), size_}; }
-  constexpr operator std::string_view() const noexcept { return view(); }  // NOLINT(google-explicit-constructor)
+  constexpr operator std::string_view() const noexcept {
+    return view();
+  }  // NOLINT(google-explicit-constructor)
   [[nodiscard]] constexpr bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
 
   /// The most bytes that fit.
   static constexpr std::size_t size_max = N;
 
-  friend constexpr bool operator==(text const& a, text const& b) noexcept { return a.view() == b.view(); }
+  friend constexpr bool operator==(text const& a, text const& b) noexcept {
+    return a.view() == b.view();
+  }
   friend std::ostream& operator<<(std::ostream& out, text const& t) { return out << t.view(); }
 
  private:

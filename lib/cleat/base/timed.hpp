@@ -11,7 +11,8 @@ class timed_leaf final : public detail::asio_leaf_base<Operation, Results...> {
   using base = detail::asio_leaf_base<Operation, Results...>;
 
  public:
-  timed_leaf(Operation&& operation, time_point deadline) : base(std::move(operation)), deadline_(deadline) {}
+  timed_leaf(Operation&& operation, time_point deadline)
+      : base(std::move(operation)), deadline_(deadline) {}
 
   auto await_resume() {
     timeout_.unset();
@@ -26,8 +27,9 @@ class timed_leaf final : public detail::asio_leaf_base<Operation, Results...> {
  private:
   void begin(bool cancelled) override {
     if (!cancelled) {
-      timeout_.set(this->env().executor(), deadline_, [](void* self) { static_cast<timed_leaf*>(self)->expire(); },
-                   this);
+      timeout_.set(
+          this->env().executor(), deadline_,
+          [](void* self) { static_cast<timed_leaf*>(self)->expire(); }, this);
     }
     base::begin(cancelled);
   }
@@ -51,8 +53,9 @@ auto make_timed_leaf(asio_operation<R(Results...), I, A...>&& operation, time_po
 
 }  // namespace detail
 
-/// Awaits an Asio operation until a deadline: `co_await timed(socket.async_connect(to, use_task), deadline)`. Fails as
-/// `timed_out`; an operation that completed in spite of its cancellation gives its value. For waits off the hot path.
+/// Awaits an Asio operation until a deadline: `co_await timed(socket.async_connect(to, use_task),
+/// deadline)`. Fails as `timed_out`; an operation that completed in spite of its cancellation gives
+/// its value. For waits off the hot path.
 template <class Operation>
 auto timed(Operation&& operation, time_point deadline) {
   return detail::make_timed_leaf(std::forward<Operation>(operation), deadline);

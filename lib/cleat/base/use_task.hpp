@@ -31,8 +31,8 @@ namespace cleat {
 /// | `void(exception_ptr, T)`        | `T`, or throws                       |
 /// | `void(T)`, `void(T, U...)`      | `T`, `std::tuple<T, U...>`           |
 ///
-/// `as_tuple(use_task)` and `redirect_error(use_task, ec)` work as with any token. The operation starts when it is
-/// awaited, completes on the chain's executor, and is cancelled with the chain.
+/// `as_tuple(use_task)` and `redirect_error(use_task, ec)` work as with any token. The operation
+/// starts when it is awaited, completes on the chain's executor, and is cancelled with the chain.
 struct use_task_t {
   constexpr use_task_t() = default;
 };
@@ -48,8 +48,11 @@ class asio_operation<R(Results...), Initiation, Args...> {
 
   template <class Handler>
   void start(Handler&& handler) {
-    std::apply([&](auto&... args) { std::move(initiation_)(std::forward<Handler>(handler), std::move(args)...); },
-               args_);
+    std::apply(
+        [&](auto&... args) {
+          std::move(initiation_)(std::forward<Handler>(handler), std::move(args)...);
+        },
+        args_);
   }
 
  private:
@@ -62,7 +65,8 @@ namespace detail {
 /// How the arguments of a completion become one value; see `use_task_t`.
 template <class... Results>
 struct completion_value {
-  using type = std::conditional_t<sizeof...(Results) == 1, std::tuple_element_t<0, std::tuple<Results..., void>>,
+  using type = std::conditional_t<sizeof...(Results) == 1,
+                                  std::tuple_element_t<0, std::tuple<Results..., void>>,
                                   std::tuple<Results...>>;
   static type from(std::tuple<Results...>&& all) {
     if constexpr (sizeof...(Results) == 1) {
@@ -88,8 +92,10 @@ struct completion_value<boost::system::error_code, Results...> {
     if constexpr (sizeof...(Results) == 0) {
       return {};
     } else {
-      return rest::from(std::apply(
-          [](boost::system::error_code, Results&... r) { return std::tuple<Results...>{std::move(r)...}; }, all));
+      return rest::from(
+          std::apply([](boost::system::error_code,
+                        Results&... r) { return std::tuple<Results...>{std::move(r)...}; },
+                     all));
     }
   }
 };
@@ -100,12 +106,15 @@ struct completion_value<std::exception_ptr, Results...> {
   using type = typename rest::type;
   static type from(std::tuple<std::exception_ptr, Results...>&& all) {
     if (std::get<0>(all)) std::rethrow_exception(std::get<0>(all));
-    return rest::from(std::apply(
-        [](std::exception_ptr const&, Results&... r) { return std::tuple<Results...>{std::move(r)...}; }, all));
+    return rest::from(
+        std::apply([](std::exception_ptr const&,
+                      Results&... r) { return std::tuple<Results...>{std::move(r)...}; },
+                   all));
   }
 };
 
-/// What a chain waits on while an Asio operation is under way; `asio_leaf` and `timed_leaf` are made of it.
+/// What a chain waits on while an Asio operation is under way; `asio_leaf` and `timed_leaf` are
+/// made of it.
 template <class Operation, class... Results>
 class asio_leaf_base : public leaf {
   using value = completion_value<Results...>;
@@ -115,7 +124,8 @@ class asio_leaf_base : public leaf {
 
   typename value::type await_resume() {
     if (!results_) {  // cancelled before it began, or dropped by its own initiation
-      if constexpr (std::is_same_v<std::tuple_element_t<0, std::tuple<Results..., void>>, boost::system::error_code>) {
+      if constexpr (std::is_same_v<std::tuple_element_t<0, std::tuple<Results..., void>>,
+                                   boost::system::error_code>) {
         return failure{boost::asio::error::operation_aborted};
       } else if constexpr (is_as_tuple<std::tuple<Results...>>::value) {
         std::tuple<Results...> aborted{};
@@ -141,7 +151,9 @@ class asio_leaf_base : public leaf {
     using executor_type = environment::executor_type;
     [[nodiscard]] executor_type get_executor() const noexcept { return target()->env().executor(); }
     using cancellation_slot_type = boost::asio::cancellation_slot;
-    [[nodiscard]] cancellation_slot_type get_cancellation_slot() const noexcept { return target()->signal_.slot(); }
+    [[nodiscard]] cancellation_slot_type get_cancellation_slot() const noexcept {
+      return target()->signal_.slot();
+    }
 
     template <class... A>
     void operator()(A&&... all) {
@@ -153,7 +165,9 @@ class asio_leaf_base : public leaf {
     }
 
    private:
-    [[nodiscard]] asio_leaf_base* target() const noexcept { return static_cast<asio_leaf_base*>(link_.get()); }
+    [[nodiscard]] asio_leaf_base* target() const noexcept {
+      return static_cast<asio_leaf_base*>(link_.get());
+    }
     link link_;
   };
 
@@ -167,7 +181,8 @@ class asio_leaf_base : public leaf {
   void cancel() noexcept override { signal_.emit(boost::asio::cancellation_type::all); }
 
  private:
-  /// `post`, `dispatch` and `defer` cannot fail and cannot be cancelled: they are done even in a cancelled chain.
+  /// `post`, `dispatch` and `defer` cannot fail and cannot be cancelled: they are done even in a
+  /// cancelled chain.
   static constexpr bool is_plain_dispatch = sizeof...(Results) == 0;
 
   Operation operation_;
@@ -183,7 +198,8 @@ class asio_leaf final : public asio_leaf_base<Operation, Results...> {
 
 template <class R, class... Results, class I, class... A>
 auto make_asio_leaf(asio_operation<R(Results...), I, A...>&& operation) {
-  return asio_leaf<asio_operation<R(Results...), I, A...>, std::decay_t<Results>...>{std::move(operation)};
+  return asio_leaf<asio_operation<R(Results...), I, A...>, std::decay_t<Results>...>{
+      std::move(operation)};
 }
 
 /// Callable with `use_task` to give an operation: what `boost::asio::deferred` makes.
@@ -203,7 +219,8 @@ concept awaitable_in_task = detail::is_task<X>::value || std::derived_from<X, le
 namespace detail {
 
 template <class X>
-  requires(!is_task<std::remove_cvref_t<X>>::value && !std::derived_from<std::remove_cvref_t<X>, leaf>)
+  requires(!is_task<std::remove_cvref_t<X>>::value &&
+           !std::derived_from<std::remove_cvref_t<X>, leaf>)
 auto promise_base::await_transform(X&& x, std::source_location where) {
   at = where;
   using Operation = std::remove_cvref_t<X>;
@@ -215,7 +232,8 @@ auto promise_base::await_transform(X&& x, std::source_location where) {
     return make_asio_leaf(std::move(x)(use_task));
   } else {
     static_assert(always_false<X>,
-                  "a cleat::task can await a task, an Asio operation (with use_task or deferred), an asio::awaitable, "
+                  "a cleat::task can await a task, an Asio operation (with use_task or deferred), "
+                  "an asio::awaitable, "
                   "a this_chain tag or a cleat::leaf; wrap anything else as an Asio operation");
     return std::suspend_never{};
   }
@@ -259,8 +277,10 @@ class boost::asio::async_result<cleat::use_task_t, R(Results...)> {
  public:
   template <class Initiation, class... Args>
   static auto initiate(Initiation&& initiation, cleat::use_task_t, Args&&... args) {
-    using operation = cleat::asio_operation<R(Results...), std::decay_t<Initiation>, std::decay_t<Args>...>;
-    return operation{std::in_place, std::forward<Initiation>(initiation), std::forward<Args>(args)...};
+    using operation =
+        cleat::asio_operation<R(Results...), std::decay_t<Initiation>, std::decay_t<Args>...>;
+    return operation{std::in_place, std::forward<Initiation>(initiation),
+                     std::forward<Args>(args)...};
   }
 };
 
@@ -271,13 +291,14 @@ class boost::asio::async_result<boost::asio::redirect_error_t<cleat::use_task_t>
  public:
   template <class Initiation, class Token, class... Args>
   static auto initiate(Initiation&& initiation, Token&& token, Args&&... args) {
-    auto redirected = [&ec = token.ec_, inner = std::forward<Initiation>(initiation)](auto&& handler,
-                                                                                     auto&&... rest) mutable {
+    auto redirected = [&ec = token.ec_, inner = std::forward<Initiation>(initiation)](
+                          auto&& handler, auto&&... rest) mutable {
       using handler_type = std::decay_t<decltype(handler)>;
-      std::move(inner)(detail::redirect_error_handler<handler_type>(ec, std::forward<decltype(handler)>(handler)),
+      std::move(inner)(detail::redirect_error_handler<handler_type>(
+                           ec, std::forward<decltype(handler)>(handler)),
                        std::forward<decltype(rest)>(rest)...);
     };
-    return async_result<cleat::use_task_t, R(Results...)>::initiate(std::move(redirected), cleat::use_task,
-                                                                    std::forward<Args>(args)...);
+    return async_result<cleat::use_task_t, R(Results...)>::initiate(
+        std::move(redirected), cleat::use_task, std::forward<Args>(args)...);
   }
 };

@@ -12,8 +12,8 @@
 namespace cleat {
 
 /// What a decoder says of the bytes before it. Exactly one of four:
-/// needs at least `n` more; here is a message, and it used `n` bytes; skip `n` bytes, for this reason; the stream is
-/// lost, for this reason.
+/// needs at least `n` more; here is a message, and it used `n` bytes; skip `n` bytes, for this
+/// reason; the stream is lost, for this reason.
 template <class Message>
 class decoded {
  public:
@@ -47,20 +47,24 @@ class decoded {
   std::variant<need, item, skip, lost> state_;
 };
 
-/// Between bytes and messages: pure and incremental. No clock, no network, no state that depends on how the bytes
-/// were cut.
+/// Between bytes and messages: pure and incremental. No clock, no network, no state that depends on
+/// how the bytes were cut.
 ///
-/// `decode(unread)` looks at all bytes that were received and not yet used, and says what is at their beginning.
+/// `decode(unread)` looks at all bytes that were received and not yet used, and says what is at
+/// their beginning.
 /// - It never reads outside `unread` and keeps no reference to it.
-/// - `need.more` is at least 1, and small enough that a whole message never waits for bytes behind it.
+/// - `need.more` is at least 1, and small enough that a whole message never waits for bytes behind
+/// it.
 /// - `item.used` and `skip.used` are at least 1 and at most `unread.size()`.
 /// - Empty input needs more. The same bytes give the same messages however they are cut.
 /// - A declared length is judged against the limit before anything is allocated.
-/// - Errors: `skip` when the framing is intact and one frame is not; `lost` when the next frame cannot be found. The
-///   failures are `kind::malformed`, with a code of the codec's own and the offset, counted from the beginning of
-///   `unread`. After `lost` the decoder is not called again.
+/// - Errors: `skip` when the framing is intact and one frame is not; `lost` when the next frame
+/// cannot be found. The
+///   failures are `kind::malformed`, with a code of the codec's own and the offset, counted from
+///   the beginning of `unread`. After `lost` the decoder is not called again.
 ///
-/// `encode(message, out)` appends the whole message, or fails (`kind::invalid`) and leaves `out` as it was.
+/// `encode(message, out)` appends the whole message, or fails (`kind::invalid`) and leaves `out` as
+/// it was.
 ///
 /// Cancellation does not apply: nothing waits. Example: `codec/f00d.hpp`.
 template <class C>

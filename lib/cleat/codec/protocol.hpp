@@ -12,15 +12,18 @@
 
 namespace cleat {
 
-/// What joins an answer to its request. `space` keeps kinds of keys apart (a receipt's number, a sequence, the state
-/// of a target); each codec numbers its own spaces.
+/// What joins an answer to its request. `space` keeps kinds of keys apart (a receipt's number, a
+/// sequence, the state of a target); each codec numbers its own spaces.
 class match_key {
  public:
   constexpr match_key() noexcept = default;
-  constexpr match_key(std::uint32_t space, std::uint64_t value) noexcept : value_(value), space_(space) {}
+  constexpr match_key(std::uint32_t space, std::uint64_t value) noexcept
+      : value_(value), space_(space) {}
 
-  /// A key that several requests may carry at once; answers then meet them in the order in which they were sent.
-  [[nodiscard]] static constexpr match_key in_order(std::uint32_t space, std::uint64_t value = 0) noexcept {
+  /// A key that several requests may carry at once; answers then meet them in the order in which
+  /// they were sent.
+  [[nodiscard]] static constexpr match_key in_order(std::uint32_t space,
+                                                    std::uint64_t value = 0) noexcept {
     match_key k{space, value};
     k.shared_ = true;
     return k;
@@ -43,7 +46,9 @@ class match_keys {
   static constexpr std::size_t size_max = 4;
 
   constexpr match_keys() noexcept = default;
-  constexpr match_keys(match_key only) noexcept { add(only); }  // NOLINT(google-explicit-constructor)
+  constexpr match_keys(match_key only) noexcept {
+    add(only);
+  }  // NOLINT(google-explicit-constructor)
 
   constexpr match_keys& add(match_key k) noexcept {
     assert(size_ < size_max);
@@ -67,15 +72,17 @@ enum class role : std::uint8_t {
   push,      ///< nobody asked
 };
 
-/// How a received message relates to the requests that wait: its role, and the keys under which it may be awaited,
-/// tried in their order.
+/// How a received message relates to the requests that wait: its role, and the keys under which it
+/// may be awaited, tried in their order.
 class relation {
  public:
-  constexpr relation(role as, match_keys keys = {}) noexcept : as(as), keys(keys) {}  // NOLINT(*-explicit-*)
+  constexpr relation(role as, match_keys keys = {}) noexcept
+      : as(as), keys(keys) {}  // NOLINT(*-explicit-*)
 
   role as;
   match_keys keys;
-  /// Also of interest to whoever takes pushes, awaited or not: the report of a state proves a command and is news.
+  /// Also of interest to whoever takes pushes, awaited or not: the report of a state proves a
+  /// command and is news.
   bool also_push = false;
   /// A remark for the logs with static lifetime, e.g. "unframed".
   std::string_view note;
@@ -95,21 +102,26 @@ using message_id = text<40>;
 
 /// A codec that also knows how messages relate: what a session needs.
 ///
-/// - `open(request, call, number)` makes the message of a request. `number` is new for each request of a session; the
-///   session asks again with the next one if a key that is not `shared` is still awaited. Fails with `kind::invalid`.
+/// - `open(request, call, number)` makes the message of a request. `number` is new for each request
+/// of a session; the
+///   session asks again with the next one if a key that is not `shared` is still awaited. Fails
+///   with `kind::invalid`.
 /// - `relate(message)` says what a received message is to us.
-/// - `conclude(message)` turns the final answer into the caller's response, or into the failure that it means
+/// - `conclude(message)` turns the final answer into the caller's response, or into the failure
+/// that it means
 ///   (`kind::rejected`, `certainty::rejected`).
 /// - `id(message)` is the matching key for people.
 ///
-/// All four are pure. They are called on the session's executor, by its reader: no waiting, no slow work.
+/// All four are pure. They are called on the session's executor, by its reader: no waiting, no slow
+/// work.
 template <class P>
-concept Protocol = Codec<P> && requires(P const p, typename P::request const& request, call const& c,
-                                        std::uint64_t number, typename P::message message) {
-  { p.open(request, c, number) } -> std::same_as<result<opened<typename P::message>>>;
-  { p.relate(std::as_const(message)) } -> std::same_as<relation>;
-  { p.conclude(std::move(message)) } -> std::same_as<result<typename P::response>>;
-  { p.id(std::as_const(message)) } -> std::same_as<message_id>;
-};
+concept Protocol =
+    Codec<P> && requires(P const p, typename P::request const& request, call const& c,
+                         std::uint64_t number, typename P::message message) {
+      { p.open(request, c, number) } -> std::same_as<result<opened<typename P::message>>>;
+      { p.relate(std::as_const(message)) } -> std::same_as<relation>;
+      { p.conclude(std::move(message)) } -> std::same_as<result<typename P::response>>;
+      { p.id(std::as_const(message)) } -> std::same_as<message_id>;
+    };
 
 }  // namespace cleat

@@ -22,14 +22,15 @@ namespace cleat {
 /// The author of a transport adds one test file:
 ///
 /// ```
-/// auto connect = [&]() -> task<result<std::pair<my_stream, my_stream>>> { … };   // two connected ends
-/// for (auto const& broken : block_on(check_transport<my_stream>(connect))) BOOST_ERROR(broken);
+/// auto connect = [&]() -> task<result<std::pair<my_stream, my_stream>>> { … };   // two connected
+/// ends for (auto const& broken : block_on(check_transport<my_stream>(connect)))
+/// BOOST_ERROR(broken);
 /// ```
 ///
-/// `connect` is called several times and is used until the check ends; both ends live on the calling chain's executor.
-/// The check takes well under a second over loopback. It gives a sentence for each promise that was broken, and none
-/// if all were kept. A wait that should have ended is given up when `patience` runs out, so that a broken model fails
-/// instead of hanging.
+/// `connect` is called several times and is used until the check ends; both ends live on the
+/// calling chain's executor. The check takes well under a second over loopback. It gives a sentence
+/// for each promise that was broken, and none if all were kept. A wait that should have ended is
+/// given up when `patience` runs out, so that a broken model fails instead of hanging.
 template <Transport T>
 class transport_check {
  public:
@@ -37,16 +38,19 @@ class transport_check {
   using connector = std::function<task<result<two_ends>>()>;
 
   transport_check(environment& env, connector connect, duration patience)
-      : env_(env), clock_(clock::of(env.executor())), connect_(std::move(connect)), patience_(patience) {}
+      : env_(env),
+        clock_(clock::of(env.executor())),
+        connect_(std::move(connect)),
+        patience_(patience) {}
 
   task<std::vector<std::string>> run() {
     using step = task<> (transport_check::*)(T&, T&);
     static constexpr std::array<step, 10> steps = {
-        &transport_check::nothing_there,       &transport_check::gathers,
-        &transport_check::carries_both_ways,   &transport_check::pushes_back,
-        &transport_check::cancelled_wait,      &transport_check::cancelled_with_data,
-        &transport_check::end_after_data,      &transport_check::close_ends_a_wait,
-        &transport_check::closed_for_good,     &transport_check::small_reads,
+        &transport_check::nothing_there,     &transport_check::gathers,
+        &transport_check::carries_both_ways, &transport_check::pushes_back,
+        &transport_check::cancelled_wait,    &transport_check::cancelled_with_data,
+        &transport_check::end_after_data,    &transport_check::close_ends_a_wait,
+        &transport_check::closed_for_good,   &transport_check::small_reads,
     };
     for (step const s : steps) {
       auto pair = co_await connect_();
@@ -140,7 +144,8 @@ class transport_check {
   }
 
   task<> gathers(T& a, T& b) {
-    std::array<bytes_view, 4> const spans = {as_bytes("one "), as_bytes(""), as_bytes("two "), as_bytes("three")};
+    std::array<bytes_view, 4> const spans = {as_bytes("one "), as_bytes(""), as_bytes("two "),
+                                             as_bytes("three")};
     auto const n = a.write(spans);
     expect(n && *n == 13, "write takes all spans of a small gather");
     std::string const got = co_await take(b, 13);
@@ -204,7 +209,8 @@ class transport_check {
     beside.spawn(waiting(a, outcome));
     beside.cancel();
     co_await beside.join();
-    expect(outcome && !*outcome && outcome->error().why() == kind::cancelled, "a cancelled wait ends as cancelled");
+    expect(outcome && !*outcome && outcome->error().why() == kind::cancelled,
+           "a cancelled wait ends as cancelled");
     put_all(b, "later");
     std::string const got = co_await take(a, 5);
     expect(got == "later", "a cancelled wait harms nothing: what comes later can be read");
@@ -246,7 +252,8 @@ class transport_check {
     beside.cancel();
     co_await beside.join();
     std::array<std::byte, 1> lent;
-    expect(in_time && !a.read(lent), "close ends a wait that is under way, and read fails after it");
+    expect(in_time && !a.read(lent),
+           "close ends a wait that is under way, and read fails after it");
     auto wait = readable(b);
     auto const ready = co_await ended(std::move(wait));
     expect(ready.has_value(), "the peer of a closed stream hears of it");
@@ -257,9 +264,11 @@ class transport_check {
     a.close();
     std::array<std::byte, 1> lent;
     auto const in = a.read(lent);
-    expect(!in && in.error().why() == kind::shut_down, "read fails as shut_down after our own close");
+    expect(!in && in.error().why() == kind::shut_down,
+           "read fails as shut_down after our own close");
     auto const out = put(a, "x");
-    expect(!out && out.error().why() == kind::shut_down, "write fails as shut_down after our own close");
+    expect(!out && out.error().why() == kind::shut_down,
+           "write fails as shut_down after our own close");
     co_return;
   }
 
@@ -293,7 +302,7 @@ class transport_check {
 /// Checks a transport; see `transport_check`.
 template <Transport T>
 task<std::vector<std::string>> check_transport(typename transport_check<T>::connector connect,
-                                                duration patience = std::chrono::seconds{10}) {
+                                               duration patience = std::chrono::seconds{10}) {
   environment& env = co_await this_chain::environment;
   transport_check<T> check{env, std::move(connect), patience};
   auto broken = co_await check.run();

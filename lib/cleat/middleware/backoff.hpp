@@ -9,11 +9,12 @@
 
 namespace cleat {
 
-/// How long to wait before another attempt: a pure function of how many failed and of 64 random bits.
+/// How long to wait before another attempt: a pure function of how many failed and of 64 random
+/// bits.
 class backoff {
  public:
-  /// Evenly distributed in [0, min(`most`, `base` · 2^(n−1))) after n failures: "full jitter", which spreads clients best
-  /// (Brooker, "Exponential backoff and jitter", 2015).
+  /// Evenly distributed in [0, min(`most`, `base` · 2^(n−1))) after n failures: "full jitter",
+  /// which spreads clients best (Brooker, "Exponential backoff and jitter", 2015).
   [[nodiscard]] static constexpr backoff full_jitter(duration base, duration most) noexcept {
     return {base, most, duration{-1}};
   }
@@ -37,7 +38,8 @@ class backoff {
       : base_(base), most_(most), jitter_(jitter) {}
 
   static constexpr duration scaled(duration d, std::uint64_t random) noexcept {
-    return duration{static_cast<duration::rep>(entropy::scale(random, static_cast<std::uint64_t>(d.count()) + 1))};
+    return duration{static_cast<duration::rep>(
+        entropy::scale(random, static_cast<std::uint64_t>(d.count()) + 1))};
   }
 
   duration base_;

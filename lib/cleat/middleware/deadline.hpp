@@ -4,8 +4,8 @@
 
 namespace cleat {
 
-/// Gives a call at most so long, from here on, whatever it waits for below. Stands outside `retry`: it is the limit of
-/// all attempts together. An earlier deadline stays.
+/// Gives a call at most so long, from here on, whatever it waits for below. Stands outside `retry`:
+/// it is the limit of all attempts together. An earlier deadline stays.
 class deadline : public stage {
  public:
   explicit deadline(duration limit) noexcept : limit_(limit) {}

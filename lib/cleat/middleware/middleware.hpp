@@ -8,13 +8,16 @@
 
 namespace cleat {
 
-/// Anything callable as `(request, call, next&) -> task<result<response>>`, where `next` is the service below it: a
-/// function is enough.
+/// Anything callable as `(request, call, next&) -> task<result<response>>`, where `next` is the
+/// service below it: a function is enough.
 ///
-/// - It may call `next` once, several times or not at all, change the request or the call, and change the answer.
+/// - It may call `next` once, several times or not at all, change the request or the call, and
+/// change the answer.
 /// - `next` lives as long as the pipeline, and the pipeline outlives its calls.
-/// - It only ever brings the deadline forward, and races no timer against `next`: what is below keeps the deadline.
-/// - Declare the return type. (A deduced one would make the compiler look into the body to find it.)
+/// - It only ever brings the deadline forward, and races no timer against `next`: what is below
+/// keeps the deadline.
+/// - Declare the return type. (A deduced one would make the compiler look into the body to find
+/// it.)
 ///
 /// ```
 /// auto slow_log = [](auto q, call c, auto& next) -> task<result<response_of<decltype(next)>>> {
@@ -49,7 +52,8 @@ class pipeline {
 
   pipeline(M m, S s) : middleware_(std::move(m)), service_(std::move(s)) {
     static_assert(Middleware<M, S>,
-                  "a middleware must be callable as (request, call, next&) -> task<result<response>>, with the return "
+                  "a middleware must be callable as (request, call, next&) -> "
+                  "task<result<response>>, with the return "
                   "type declared, for the request and the response of the service below it");
   }
 
@@ -111,7 +115,8 @@ auto on_top(M outer, S service) {
 
 }  // namespace detail
 
-/// Composes: `a | b | service`, the outermost first. A call goes through them from left to right, its answer back.
+/// Composes: `a | b | service`, the outermost first. A call goes through them from left to right,
+/// its answer back.
 template <class M, class S>
   requires Service<std::remove_cvref_t<S>>
 auto operator|(M&& outer, S&& service) {
@@ -122,7 +127,8 @@ auto operator|(M&& outer, S&& service) {
 template <class A, class B>
   requires(!Service<std::remove_cvref_t<B>> && (detail::is_stage<A> || detail::is_stage<B>))
 auto operator|(A&& outer, B&& inner) {
-  return stacked<std::remove_cvref_t<A>, std::remove_cvref_t<B>>{std::forward<A>(outer), std::forward<B>(inner)};
+  return stacked<std::remove_cvref_t<A>, std::remove_cvref_t<B>>{std::forward<A>(outer),
+                                                                 std::forward<B>(inner)};
 }
 
 }  // namespace cleat

@@ -9,11 +9,13 @@
 
 namespace cleat {
 
-/// Lets observers hear of every call and of what happens to it below: what `observe(metrics, log)` makes.
+/// Lets observers hear of every call and of what happens to it below: what `observe(metrics, log)`
+/// makes.
 template <class... Observers>
 class observing : public stage {
  public:
-  explicit observing(Observers&... observers) : table_(std::make_unique<tee<Observers...>>(observers...)) {}
+  explicit observing(Observers&... observers)
+      : table_(std::make_unique<tee<Observers...>>(observers...)) {}
 
   template <class Request, class Next>
   task<result<response_of<Next>>> operator()(Request q, call c, Next& next) {

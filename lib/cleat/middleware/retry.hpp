@@ -15,9 +15,11 @@
 
 namespace cleat {
 
-/// Whether another attempt can help, by what is known of the last one: the peer or the way to it was in trouble, or it
-/// said itself that it may be asked again; and, if it may have acted, acting twice does no harm.
-[[nodiscard]] constexpr bool worth_retrying(kind why, certainty sure, bool allowed_by_peer, bool repeatable) noexcept {
+/// Whether another attempt can help, by what is known of the last one: the peer or the way to it
+/// was in trouble, or it said itself that it may be asked again; and, if it may have acted, acting
+/// twice does no harm.
+[[nodiscard]] constexpr bool worth_retrying(kind why, certainty sure, bool allowed_by_peer,
+                                            bool repeatable) noexcept {
   if (sure == certainty::maybe_executed && !repeatable) return false;
   switch (why) {
     case kind::timed_out:
@@ -25,14 +27,17 @@ namespace cleat {
     case kind::refused:
     case kind::unreachable:
     case kind::reset:
-    case kind::closed: return true;
+    case kind::closed:
+      return true;
     case kind::rejected:
-    case kind::overloaded: return allowed_by_peer;
+    case kind::overloaded:
+      return allowed_by_peer;
     case kind::cancelled:
     case kind::shut_down:
     case kind::malformed:
     case kind::resources:
-    case kind::invalid: return false;
+    case kind::invalid:
+      return false;
   }
   return false;
 }
@@ -61,7 +66,8 @@ class peer_budgets {
   std::unordered_map<std::string, retry_budget, hash, std::equal_to<>> budgets_;
 };
 
-/// Random bits for one wait: another sequence for each peer and each operation, the same in each run of a simulation.
+/// Random bits for one wait: another sequence for each peer and each operation, the same in each
+/// run of a simulation.
 [[nodiscard]] inline std::uint64_t jitter_bits(call const& c) noexcept {
   std::uint64_t h = 0xCBF29CE484222325ULL;  // FNV-1a: the same on every platform
   for (char const ch : c.peer) h = (h ^ static_cast<unsigned char>(ch)) * 0x100000001B3ULL;
@@ -72,10 +78,11 @@ class peer_budgets {
 
 /// Tries again what failed and may succeed: `retry(2).per_attempt(1500ms)`.
 ///
-/// Another attempt is made if the failure is worth it (see `worth_retrying`), attempts are left, the wait ends before
-/// the call's deadline, and the budget allows it. The wait is the backoff, or what the peer asked for if that is
-/// longer. Every attempt has the call's operation id and its own number. The failure of the last attempt is what the
-/// call gives, with the number of attempts and the worst certainty of all of them.
+/// Another attempt is made if the failure is worth it (see `worth_retrying`), attempts are left,
+/// the wait ends before the call's deadline, and the budget allows it. The wait is the backoff, or
+/// what the peer asked for if that is longer. Every attempt has the call's operation id and its own
+/// number. The failure of the last attempt is what the call gives, with the number of attempts and
+/// the worst certainty of all of them.
 class retry : public stage {
  public:
   /// At most so many attempts in all; 1 means none but the first.
@@ -111,7 +118,8 @@ class retry : public stage {
     certainty worst = certainty::not_sent;
     for (;;) {
       call attempt = c;
-      if (per_attempt_ != never - time_point{}) attempt.tighten(saturated_add(c.now(), per_attempt_));
+      if (per_attempt_ != never - time_point{})
+        attempt.tighten(saturated_add(c.now(), per_attempt_));
       Request again = q;
       auto r = co_await next(std::move(again), attempt);
       if (r) co_return r;
@@ -120,7 +128,8 @@ class retry : public stage {
       failure const total = why.with(worst).with_attempts(c.attempt);
 
       if (c.attempt >= attempts_max_) co_return total;
-      if (!worth_retrying(why.why(), why.sure(), why.retry_after().has_value(), c.repeatable)) co_return total;
+      if (!worth_retrying(why.why(), why.sure(), why.retry_after().has_value(), c.repeatable))
+        co_return total;
       duration wait = backoff_.wait(c.attempt, detail::jitter_bits(c));
       if (auto const asked = why.retry_after()) wait = std::max<duration>(wait, *asked);
       time_point const at = saturated_add(c.now(), wait);

@@ -8,17 +8,18 @@
 
 namespace cleat {
 
-/// Limits retries to a share of the requests, so that a peer in trouble is not asked many times as much. Each request
-/// deposits a part of a token, each retry takes a whole one; beside that a floor of so many retries a second is always
-/// allowed, for those who ask seldom. (After Finagle's retry budget and gRPC's A6.)
+/// Limits retries to a share of the requests, so that a peer in trouble is not asked many times as
+/// much. Each request deposits a part of a token, each retry takes a whole one; beside that a floor
+/// of so many retries a second is always allowed, for those who ask seldom. (After Finagle's retry
+/// budget and gRPC's A6.)
 ///
 /// A pure state machine: it is told the time. Thread safety: none.
 class retry_budget {
  public:
   struct settings {
-    double deposit = 0.2;      ///< tokens a request
-    double floor = 10;         ///< retries a second that are always allowed; as many at once
-    double saved_max = 100;    ///< tokens that quiet times can save up
+    double deposit = 0.2;    ///< tokens a request
+    double floor = 10;       ///< retries a second that are always allowed; as many at once
+    double saved_max = 100;  ///< tokens that quiet times can save up
   };
 
   retry_budget() noexcept : retry_budget(settings{}) {}
@@ -52,7 +53,8 @@ class retry_budget {
   void refill(time_point now) noexcept {
     using std::chrono::microseconds;
     if (last_ == never) last_ = now;
-    auto const us = std::chrono::duration_cast<microseconds>(std::min<duration>(now - last_, std::chrono::seconds{1}));
+    auto const us = std::chrono::duration_cast<microseconds>(
+        std::min<duration>(now - last_, std::chrono::seconds{1}));
     floor_ = std::min(floor_rate_, floor_ + floor_rate_ * us.count() / token);
     last_ = now;
   }

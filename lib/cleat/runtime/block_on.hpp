@@ -10,7 +10,8 @@
 
 namespace cleat {
 
-/// Runs a task to its end on an event loop of its own and gives its value: for programs without an event loop.
+/// Runs a task to its end on an event loop of its own and gives its value: for programs without an
+/// event loop.
 template <class T>
 T block_on(task<T> t) {
   boost::asio::io_context context{1};

@@ -10,15 +10,16 @@
 
 namespace cleat {
 
-/// A service that makes a connection for each call and closes it afterwards: what `per_call<protocol>(dialer)` makes.
-/// For devices that expect a connection a request.
+/// A service that makes a connection for each call and closes it afterwards: what
+/// `per_call<protocol>(dialer)` makes. For devices that expect a connection a request.
 template <Protocol P, Dialer D>
 class per_call_service {
  public:
   using request = typename P::request;
   using response = typename P::response;
 
-  per_call_service(D dialer, P protocol) : dialer_(std::move(dialer)), protocol_(std::move(protocol)) {}
+  per_call_service(D dialer, P protocol)
+      : dialer_(std::move(dialer)), protocol_(std::move(protocol)) {}
 
   /// How long making the connection may take, name lookup included.
   [[nodiscard]] per_call_service connect_within(duration limit) && {

@@ -15,15 +15,18 @@ namespace cleat {
 
 /// Accepts connections and runs a task for each, usually a session.
 ///
-/// `run` goes on until it is cancelled or `stop` is called; then it ends the tasks, waits for them and gives the reason
-/// (`shut_down` or `cancelled`). At the limit of connections it accepts no more until one ends; a shortage of
-/// descriptors is waited out. Used on one executor.
+/// `run` goes on until it is cancelled or `stop` is called; then it ends the tasks, waits for them
+/// and gives the reason
+/// (`shut_down` or `cancelled`). At the limit of connections it accepts no more until one ends; a
+/// shortage of descriptors is waited out. Used on one executor.
 class server {
  public:
   using handler = std::function<task<>(any_stream)>;
 
   server(any_listener listener, handler serve, std::size_t connections_max = 10'000)
-      : listener_(std::move(listener)), serve_(std::move(serve)), connections_max_(connections_max) {}
+      : listener_(std::move(listener)),
+        serve_(std::move(serve)),
+        connections_max_(connections_max) {}
 
   [[nodiscard]] std::string address() const { return listener_.address(); }
   [[nodiscard]] std::uint16_t port() const { return listener_.port(); }
@@ -49,9 +52,11 @@ class server {
       }
       why = stream.error();
       if (why.why() == kind::cancelled || why.why() == kind::shut_down) break;
-      // Out of descriptors, or a connection that was gone before it was accepted: neither ends a server.
+      // Out of descriptors, or a connection that was gone before it was accepted: neither ends a
+      // server.
       auto& time = clock::of(env.executor());
-      auto const slept = co_await sleep_until(time.now() + std::chrono::milliseconds{why.why() == kind::reset ? 0 : 100});
+      auto const slept = co_await sleep_until(
+          time.now() + std::chrono::milliseconds{why.why() == kind::reset ? 0 : 100});
       if (!slept) {
         why = slept.error();
         break;

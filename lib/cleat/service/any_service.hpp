@@ -7,8 +7,9 @@
 
 namespace cleat {
 
-/// Any service with these types: the one type-erased box, for boundaries. Costs an allocation when it is made, and a
-/// virtual call and a coroutine frame a call. Not to be called after it was moved from.
+/// Any service with these types: the one type-erased box, for boundaries. Costs an allocation when
+/// it is made, and a virtual call and a coroutine frame a call. Not to be called after it was moved
+/// from.
 template <class Request, class Response>
 class any_service {
  public:
@@ -16,8 +17,8 @@ class any_service {
   using response = Response;
 
   template <Service S>
-    requires(!std::same_as<std::remove_cvref_t<S>, any_service> && std::same_as<request_of<S>, Request> &&
-             std::same_as<response_of<S>, Response>)
+    requires(!std::same_as<std::remove_cvref_t<S>, any_service> &&
+             std::same_as<request_of<S>, Request> && std::same_as<response_of<S>, Response>)
   any_service(S service)  // NOLINT(google-explicit-constructor)
       : model_(std::make_unique<holder<S>>(std::move(service))) {}
 

@@ -32,11 +32,14 @@ struct call_operator<task<result<R>> (C::*)(Q, call)> {
   using response = R;
 };
 template <class C, class Q, class R>
-struct call_operator<task<result<R>> (C::*)(Q, call) const> : call_operator<task<result<R>> (C::*)(Q, call)> {};
+struct call_operator<task<result<R>> (C::*)(Q, call) const>
+    : call_operator<task<result<R>> (C::*)(Q, call)> {};
 
 /// A lambda `[](request, call) -> task<result<response>> {...}` says its types by itself.
 template <class S>
-  requires(!requires { typename S::request; } && requires { typename call_operator<decltype(&S::operator())>::request; })
+  requires(
+      !requires { typename S::request; } &&
+      requires { typename call_operator<decltype(&S::operator())>::request; })
 struct service_types<S> : call_operator<decltype(&S::operator())> {};
 
 }  // namespace detail
@@ -46,9 +49,9 @@ using request_of = typename detail::service_types<std::remove_cvref_t<S>>::reque
 template <class S>
 using response_of = typename detail::service_types<std::remove_cvref_t<S>>::response;
 
-/// Anything callable as `(request, call) -> task<result<response>>` (or another awaitable of the same value): a
-/// pipeline, a connection, a lambda. It says its types as members `request` and `response`, or by the one signature of
-/// its call operator.
+/// Anything callable as `(request, call) -> task<result<response>>` (or another awaitable of the
+/// same value): a pipeline, a connection, a lambda. It says its types as members `request` and
+/// `response`, or by the one signature of its call operator.
 ///
 /// - Both arguments are taken by value; the call is copied into whatever outlives the frame.
 /// - It ends by `call.deadline()`. Nothing that it started outlives the call.

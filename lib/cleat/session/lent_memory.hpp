@@ -8,8 +8,9 @@
 
 namespace cleat::detail {
 
-/// Memory to read into, lent for as long as the object lives and shared by all sessions of a thread: an idle
-/// connection has none. Several may be held at once (a reader may resume somebody who starts to read).
+/// Memory to read into, lent for as long as the object lives and shared by all sessions of a
+/// thread: an idle connection has none. Several may be held at once (a reader may resume somebody
+/// who starts to read).
 class lent_memory {
  public:
   static constexpr std::size_t bytes = 65536;

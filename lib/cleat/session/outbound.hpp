@@ -8,8 +8,8 @@
 
 namespace cleat::detail {
 
-/// Bytes on their way out, in order. Positions count from the beginning of the session, so that whoever staged a
-/// frame can tell how far it has come: not begun, begun, gone.
+/// Bytes on their way out, in order. Positions count from the beginning of the session, so that
+/// whoever staged a frame can tell how far it has come: not begun, begun, gone.
 class outbound {
  public:
   using position = std::uint64_t;
@@ -39,8 +39,8 @@ class outbound {
     bytes_.erase(first, first + static_cast<std::ptrdiff_t>(end - begin));
   }
 
-  /// Forgets what lies before `needed` (which was sent), when that is everything or much. Keeps a little memory for
-  /// the next frames, and not what one large batch took.
+  /// Forgets what lies before `needed` (which was sent), when that is everything or much. Keeps a
+  /// little memory for the next frames, and not what one large batch took.
   void trim(position needed) {
     assert(needed >= base_ && needed <= sent());
     std::size_t const n = needed - base_;

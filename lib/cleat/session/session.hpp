@@ -22,26 +22,31 @@
 
 namespace cleat {
 
-/// One connection between two equals: either side may call, answer and push. The only place where a transport and a
-/// protocol meet.
+/// One connection between two equals: either side may call, answer and push. The only place where a
+/// transport and a protocol meet.
 ///
-/// Somebody runs it (`run`, beside its callers, usually in a `scope`), and it outlives its callers. Then:
+/// Somebody runs it (`run`, beside its callers, usually in a `scope`), and it outlives its callers.
+/// Then:
 ///
-/// - `call` sends a request and gives its answer. Many may be under way. It ends by its deadline, whatever happens.
-///   Its failure tells how certain it is that the peer did not act. Cancelled or expired before its first byte was
-///   handed to the system, the request is withdrawn (`not_sent`); later it stays whole on the wire, and its answer, if
-///   one comes, meets a tombstone and never another caller.
+/// - `call` sends a request and gives its answer. Many may be under way. It ends by its deadline,
+/// whatever happens.
+///   Its failure tells how certain it is that the peer did not act. Cancelled or expired before its
+///   first byte was handed to the system, the request is withdrawn (`not_sent`); later it stays
+///   whole on the wire, and its answer, if one comes, meets a tombstone and never another caller.
 /// - `send` stages a message that has no answer: a push, or the answer to a request.
-/// - What is staged while a write is under way, or while the reader works through what it received, leaves in one
+/// - What is staged while a write is under way, or while the reader works through what it received,
+/// leaves in one
 ///   write.
-/// - `respond` (set before `run`) sees every received message first, inside the reader, and may `send` at once: for
-///   receipts that must not wait for anybody. `serve` (set before `run`) answers requests; its tasks run beside the
-///   reader, which never waits for them.
+/// - `respond` (set before `run`) sees every received message first, inside the reader, and may
+/// `send` at once: for
+///   receipts that must not wait for anybody. `serve` (set before `run`) answers requests; its
+///   tasks run beside the reader, which never waits for them.
 /// - `next_push` gives what nobody asked for.
 /// - The reader pauses only while this peer's own outbound bytes are over their limit.
 /// - `close` ends it: what is under way fails as `shut_down`.
 ///
-/// Errors: `run` gives the reason of the end; calls fail with it. Cancelling `run` closes the session.
+/// Errors: `run` gives the reason of the end; calls fail with it. Cancelling `run` closes the
+/// session.
 ///
 /// Thread safety: everything on the stream's executor, which also runs the callers' chains.
 template <Protocol P, Transport T>
@@ -68,7 +73,8 @@ class session {
     for (auto* const e : waiting_) e->orphan();
   }
 
-  /// Called with every received message, in order, by the reader. It must not wait and must not destroy the session.
+  /// Called with every received message, in order, by the reader. It must not wait and must not
+  /// destroy the session.
   std::function<void(message const&)> respond;
   /// Called for every request of the peer. Its answer is sent; a failure sends nothing.
   std::function<task<result<message>>(message)> serve;
@@ -108,26 +114,30 @@ class session {
     co_return *ended_;
   }
 
-  /// Awaits the answer to `q`: `result<response> r = co_await s.call(q, c);`. `on_progress` hears of each step.
+  /// Awaits the answer to `q`: `result<response> r = co_await s.call(q, c);`. `on_progress` hears
+  /// of each step.
   [[nodiscard]] exchange call(request q, cleat::call const& c,
                               std::function<void(message const&)> on_progress = nullptr) {
     return exchange{*this, std::move(q), c, std::move(on_progress)};
   }
 
-  /// Stages a message that has no answer. Fails as `invalid`, `overloaded` (too many bytes wait) or with the reason of
-  /// the session's end; then nothing is sent.
+  /// Stages a message that has no answer. Fails as `invalid`, `overloaded` (too many bytes wait) or
+  /// with the reason of the session's end; then nothing is sent.
   result<void> send(message const& m) {
     if (ended_) return ended_->with(certainty::not_sent);
-    if (out_.size() > 2 * options_.outbound_bytes_max) return failure{kind::overloaded, certainty::not_sent};
+    if (out_.size() > 2 * options_.outbound_bytes_max)
+      return failure{kind::overloaded, certainty::not_sent};
     auto const begin = out_.end();
     auto const encoded = protocol_.encode(m, out_.buffer());
     if (!encoded) return encoded;
-    if (listens<frame_sent>(options_.events)) marks_.push_back({begin, out_.end(), protocol_.id(m)});
+    if (listens<frame_sent>(options_.events))
+      marks_.push_back({begin, out_.end(), protocol_.id(m)});
     if (!corked_) flush();
     return {};
   }
 
-  /// The next message that nobody asked for. Fails with the reason of the end, as `timed_out` or as `cancelled`.
+  /// The next message that nobody asked for. Fails with the reason of the end, as `timed_out` or as
+  /// `cancelled`.
   task<result<message>> next_push(time_point deadline = never) {
     while (pushes_.empty()) {
       if (ended_) co_return *ended_;
@@ -161,16 +171,19 @@ class session {
     message_id id;
   };
 
-  // ---- callers -----------------------------------------------------------------------------------------------------
+  // ---- callers
+  // -----------------------------------------------------------------------------------------------------
 
   /// A call begins.
   void enter(exchange& e) {
     if (ended_) return e.finish(ended_->with(certainty::not_sent));
-    if (e.call_.now() >= e.call_.deadline()) return e.finish(failure{kind::timed_out, certainty::not_sent});
+    if (e.call_.now() >= e.call_.deadline())
+      return e.finish(failure{kind::timed_out, certainty::not_sent});
     e.began_ = clock_.now();
     if (!has_room() || !waiting_.empty()) {
       if (waiting_.size() >= options_.waiting_max) {
-        return e.finish(failure{kind::overloaded, certainty::not_sent}.with_detail("too many calls wait for this peer"));
+        return e.finish(failure{kind::overloaded, certainty::not_sent}.with_detail(
+            "too many calls wait for this peer"));
       }
       waiting_.push_back(&e);
       watch(e.call_.deadline());
@@ -181,8 +194,8 @@ class session {
     if (!corked_) flush();
   }
 
-  /// A call ends early: its deadline passed, its caller was cancelled, or the session ended. The only way out but an
-  /// answer.
+  /// A call ends early: its deadline passed, its caller was cancelled, or the session ended. The
+  /// only way out but an answer.
   void leave(exchange& e, failure why) {
     if (e.slot_ == nullptr) {
       std::erase(waiting_, &e);
@@ -191,7 +204,8 @@ class session {
     detail::slot& s = *std::exchange(e.slot_, nullptr);
     if (s.begin >= out_.sent()) {  // not a byte of it has left
       if (ended_) {
-        notify(e.call_.events, frame_sent{&e.call_, e.id_, out_.between(s.begin, s.end), &why, clock_.now() - e.began_});
+        notify(e.call_.events, frame_sent{&e.call_, e.id_, out_.between(s.begin, s.end), &why,
+                                          clock_.now() - e.began_});
       } else {
         withdraw(s);
       }
@@ -236,7 +250,8 @@ class session {
       e.slot_ = &slots_.add(made->keys, e, begin, out_.end());
       return;
     }
-    e.finish(failure{kind::overloaded, certainty::not_sent}.with_detail("all message numbers are in use"));
+    e.finish(failure{kind::overloaded, certainty::not_sent}.with_detail(
+        "all message numbers are in use"));
   }
 
   [[nodiscard]] bool is_awaited(match_keys const& keys) const noexcept {
@@ -270,12 +285,14 @@ class session {
     }
   }
 
-  // ---- deadlines: stamps, and one timer armed for the earliest ----------------------------------------------------------
+  // ---- deadlines: stamps, and one timer armed for the earliest
+  // ----------------------------------------------------------
 
   void watch(time_point deadline) {
     if (deadline >= watched_) return;
     watched_ = deadline;
-    deadline_timer_.set(executor_, deadline, [](void* self) { static_cast<session*>(self)->sweep(); }, this);
+    deadline_timer_.set(
+        executor_, deadline, [](void* self) { static_cast<session*>(self)->sweep(); }, this);
   }
 
   void sweep() {
@@ -310,7 +327,8 @@ class session {
     flush();
   }
 
-  // ---- writing -----------------------------------------------------------------------------------------------------
+  // ---- writing
+  // -----------------------------------------------------------------------------------------------------
 
   /// Hands over all that is staged; what is not accepted now waits for `write_rest`.
   void flush() {
@@ -336,7 +354,8 @@ class session {
       if (s->by == nullptr) continue;
       auto& e = *static_cast<exchange*>(s->by);
       if (listens<frame_sent>(e.call_.events)) {
-        notify(e.call_.events, frame_sent{&e.call_, e.id_, out_.between(s->begin, s->end), nullptr, now - e.began_});
+        notify(e.call_.events, frame_sent{&e.call_, e.id_, out_.between(s->begin, s->end), nullptr,
+                                          now - e.began_});
       }
     }
     while (!marks_.empty() && marks_.front().end <= upto) {
@@ -359,8 +378,9 @@ class session {
 
   task<> write_rest() {
     while (!ended_ && !out_.empty()) {
-      stall_timer_.set(executor_, saturated_add(clock_.now(), options_.write_stall_max),
-                       [](void* self) { static_cast<session*>(self)->stalled(); }, this);
+      stall_timer_.set(
+          executor_, saturated_add(clock_.now(), options_.write_stall_max),
+          [](void* self) { static_cast<session*>(self)->stalled(); }, this);
       auto const ready = co_await stream_.writable();
       stall_timer_.unset();
       if (ended_) break;
@@ -385,13 +405,15 @@ class session {
 
   void stalled() { end(failure{kind::timed_out}.with_detail("the peer takes no bytes")); }
 
-  // ---- reading -----------------------------------------------------------------------------------------------------
+  // ---- reading
+  // -----------------------------------------------------------------------------------------------------
 
   /// Takes what is there and works through it; then sends all that came of it.
   void read() {
     corked_ = true;
     detail::lent_memory const lent;
-    for (int rounds = 0; rounds < 16 && !ended_ && out_.size() <= options_.outbound_bytes_max; ++rounds) {
+    for (int rounds = 0; rounds < 16 && !ended_ && out_.size() <= options_.outbound_bytes_max;
+         ++rounds) {
       auto const n = stream_.read(lent.span());
       if (!n) {
         end(n.error());
@@ -466,10 +488,13 @@ class session {
     if (respond) respond(m);
     if (ended_) return;
     switch (r.as) {
-      case role::request: return requested(std::move(m), bytes, r);
-      case role::push: return pushed(std::move(m), bytes, r);
+      case role::request:
+        return requested(std::move(m), bytes, r);
+      case role::push:
+        return pushed(std::move(m), bytes, r);
       case role::progress:
-      case role::answer: return answered(std::move(m), bytes, r);
+      case role::answer:
+        return answered(std::move(m), bytes, r);
     }
   }
 
@@ -486,7 +511,9 @@ class session {
     ++serving_;
     auto reply = co_await serve(std::move(m));
     --serving_;
-    if (reply) static_cast<void>(send(*reply));  // its only failures: the session has ended, or is over its bounds
+    if (reply)
+      static_cast<void>(
+          send(*reply));  // its only failures: the session has ended, or is over its bounds
   }
 
   void pushed(message m, bytes_view bytes, relation const& r) {
@@ -530,28 +557,29 @@ class session {
     result<response> outcome = protocol_.conclude(std::move(m));
     if (listens<frame_received>(e.call_.events)) {
       failure const why = outcome ? failure{} : outcome.error();
-      notify(e.call_.events, frame_received{&e.call_, id, bytes, verdict::answer, r.note, outcome ? nullptr : &why,
-                                            since_written(*s)});
+      notify(e.call_.events, frame_received{&e.call_, id, bytes, verdict::answer, r.note,
+                                            outcome ? nullptr : &why, since_written(*s)});
     }
     e.slot_ = nullptr;
     slots_.remove(*s);
     e.finish(std::move(outcome));  // the caller goes on, here
   }
 
-  void tell(message const& m, bytes_view bytes, verdict as, relation const& r, exchange const* e = nullptr,
-            detail::slot const* s = nullptr) const {
+  void tell(message const& m, bytes_view bytes, verdict as, relation const& r,
+            exchange const* e = nullptr, detail::slot const* s = nullptr) const {
     auto const* const events = e != nullptr ? e->call_.events : options_.events;
     if (!listens<frame_received>(events)) return;
     message_id const id = protocol_.id(m);
-    notify(events, frame_received{e != nullptr ? &e->call_ : nullptr, id, bytes, as, r.note, nullptr,
-                                  s != nullptr ? since_written(*s) : duration{}});
+    notify(events, frame_received{e != nullptr ? &e->call_ : nullptr, id, bytes, as, r.note,
+                                  nullptr, s != nullptr ? since_written(*s) : duration{}});
   }
 
   [[nodiscard]] duration since_written(detail::slot const& s) const {
     return s.written() ? clock_.now() - s.written_at : duration{};
   }
 
-  // ---- the end -----------------------------------------------------------------------------------------------------
+  // ---- the end
+  // -----------------------------------------------------------------------------------------------------
 
   void end(failure const& why) noexcept {
     if (ended_) return;

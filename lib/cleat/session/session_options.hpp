@@ -18,10 +18,11 @@ class session_options {
   std::size_t calls_max = 1024;
   /// Calls that wait for a place; further ones fail as `overloaded`.
   std::size_t waiting_max = 1024;
-  /// Calls given up by their callers whose answers may still come. A peer that leaves more unanswered is
-  /// disconnected (`timed_out`).
+  /// Calls given up by their callers whose answers may still come. A peer that leaves more
+  /// unanswered is disconnected (`timed_out`).
   std::size_t unanswered_max = 1024;
-  /// Requests of the peer that are being served; a peer that asks more at once is disconnected (`overloaded`).
+  /// Requests of the peer that are being served; a peer that asks more at once is disconnected
+  /// (`overloaded`).
   std::size_t requests_max = 1024;
   /// Pushes that wait for `next_push`; beyond that the oldest is dropped.
   std::size_t pushes_max = 256;
@@ -29,8 +30,8 @@ class session_options {
   std::size_t outbound_bytes_max = 1U << 20U;
   /// A peer that takes no byte for so long while some wait is disconnected (`timed_out`).
   duration write_stall_max = std::chrono::seconds{10};
-  /// A frame that cannot be read fails the only pending call at once, since it can hardly be anything but its answer.
-  /// For connections that serve one call.
+  /// A frame that cannot be read fails the only pending call at once, since it can hardly be
+  /// anything but its answer. For connections that serve one call.
   bool unreadable_fails_call = false;
 
   /// Told of what belongs to no call; calls bring their own.

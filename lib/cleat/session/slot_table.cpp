@@ -4,7 +4,8 @@
 
 namespace cleat::detail {
 
-slot& slot_table::add(match_keys const& keys, exchange_base& by, std::uint64_t begin, std::uint64_t end) {
+slot& slot_table::add(match_keys const& keys, exchange_base& by, std::uint64_t begin,
+                      std::uint64_t end) {
   slot* s = free_;
   if (s != nullptr) {
     free_ = s->next_;

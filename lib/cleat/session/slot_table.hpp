@@ -11,8 +11,9 @@ namespace cleat::detail {
 
 class exchange_base;
 
-/// A request that was staged: the keys under which its answers come, and who waits for them. Without anybody it is a
-/// tombstone: its caller gave up, and the answer that may still come belongs to nobody else.
+/// A request that was staged: the keys under which its answers come, and who waits for them.
+/// Without anybody it is a tombstone: its caller gave up, and the answer that may still come
+/// belongs to nobody else.
 class slot {
  public:
   match_keys keys;

@@ -7,8 +7,9 @@
 
 namespace cleat {
 
-/// Any transport in one type: the box at boundaries (the network, a server's connections). Costs one allocation a
-/// stream and a virtual call an operation. Empty after it was moved from; then only assignment and destruction.
+/// Any transport in one type: the box at boundaries (the network, a server's connections). Costs
+/// one allocation a stream and a virtual call an operation. Empty after it was moved from; then
+/// only assignment and destruction.
 class any_stream {
  public:
   /// What an implementation provides; the promises are `Transport`'s.
@@ -34,7 +35,9 @@ class any_stream {
   task<result<void>> readable() { return model_->readable(); }
   result<std::size_t> read(std::span<std::byte> into) noexcept { return model_->read(into); }
   task<result<void>> writable() { return model_->writable(); }
-  result<std::size_t> write(std::span<bytes_view const> gather) noexcept { return model_->write(gather); }
+  result<std::size_t> write(std::span<bytes_view const> gather) noexcept {
+    return model_->write(gather);
+  }
   void close() noexcept {
     if (model_) model_->close();
   }
@@ -49,14 +52,20 @@ class any_stream {
       auto r = co_await stream_.readable();
       co_return r;
     }
-    result<std::size_t> read(std::span<std::byte> into) noexcept override { return stream_.read(into); }
+    result<std::size_t> read(std::span<std::byte> into) noexcept override {
+      return stream_.read(into);
+    }
     task<result<void>> writable() override {
       auto r = co_await stream_.writable();
       co_return r;
     }
-    result<std::size_t> write(std::span<bytes_view const> gather) noexcept override { return stream_.write(gather); }
+    result<std::size_t> write(std::span<bytes_view const> gather) noexcept override {
+      return stream_.write(gather);
+    }
     void close() noexcept override { stream_.close(); }
-    [[nodiscard]] environment::executor_type executor() const override { return stream_.executor(); }
+    [[nodiscard]] environment::executor_type executor() const override {
+      return stream_.executor();
+    }
 
    private:
     T stream_;

@@ -10,8 +10,8 @@
 
 namespace cleat {
 
-/// One end of a connected pair inside the process: bytes written at one end are read at the other, in order, through
-/// a buffer of bounded size each way. Both ends belong to one executor.
+/// One end of a connected pair inside the process: bytes written at one end are read at the other,
+/// in order, through a buffer of bounded size each way. Both ends belong to one executor.
 class memory_stream {
  public:
   struct options {
@@ -86,12 +86,13 @@ class memory_stream {
     direction ways[2];
   };
 
-  memory_stream(std::shared_ptr<shared> pair, std::size_t end) noexcept : pair_(std::move(pair)), end_(end) {}
+  memory_stream(std::shared_ptr<shared> pair, std::size_t end) noexcept
+      : pair_(std::move(pair)), end_(end) {}
 
   [[nodiscard]] direction& in() const noexcept { return pair_->ways[end_]; }
   [[nodiscard]] direction& out() const noexcept { return pair_->ways[1 - end_]; }
 
-  task<result<void>> wait(direction& d, event direction::*for_what) {
+  task<result<void>> wait(direction& d, event direction::* for_what) {
     auto const keep = pair_;
     bool const reading = for_what == &direction::may_read;
     while (!d.writer_gone && !d.reader_gone &&

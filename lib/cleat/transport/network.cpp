@@ -9,10 +9,12 @@ namespace cleat {
 
 boost::asio::execution_context::id network::id;
 
-network::network(boost::asio::execution_context& context) : service(context), model_(std::make_unique<tcp_network>()) {}
+network::network(boost::asio::execution_context& context)
+    : service(context), model_(std::make_unique<tcp_network>()) {}
 
 network& network::of(environment::executor_type const& executor) {
-  return boost::asio::use_service<network>(boost::asio::query(executor, boost::asio::execution::context));
+  return boost::asio::use_service<network>(
+      boost::asio::query(executor, boost::asio::execution::context));
 }
 
 }  // namespace cleat

@@ -59,8 +59,8 @@ class network final : public boost::asio::execution_context::service {
     virtual ~model() = default;
     virtual task<result<any_stream>> dial(std::string host, std::uint16_t port, tcp_options options,
                                           time_point deadline) = 0;
-    virtual result<any_listener> listen(environment::executor_type const& executor, std::string const& host,
-                                        std::uint16_t port) = 0;
+    virtual result<any_listener> listen(environment::executor_type const& executor,
+                                        std::string const& host, std::uint16_t port) = 0;
   };
 
   explicit network(boost::asio::execution_context& context);
@@ -68,13 +68,14 @@ class network final : public boost::asio::execution_context::service {
   [[nodiscard]] static network& of(environment::executor_type const& executor);
 
   /// A connection to `host` (a name or an address), by the deadline. Errors: see `Dialer`.
-  [[nodiscard]] task<result<any_stream>> dial(std::string host, std::uint16_t port, tcp_options options,
-                                              time_point deadline) {
+  [[nodiscard]] task<result<any_stream>> dial(std::string host, std::uint16_t port,
+                                              tcp_options options, time_point deadline) {
     return model_->dial(std::move(host), port, options, deadline);
   }
-  /// Listens on a literal address; port 0 lets the system choose. Fails as `resources` with the address in words.
-  [[nodiscard]] result<any_listener> listen(environment::executor_type const& executor, std::string const& host,
-                                            std::uint16_t port) {
+  /// Listens on a literal address; port 0 lets the system choose. Fails as `resources` with the
+  /// address in words.
+  [[nodiscard]] result<any_listener> listen(environment::executor_type const& executor,
+                                            std::string const& host, std::uint16_t port) {
     return model_->listen(executor, host, port);
   }
 

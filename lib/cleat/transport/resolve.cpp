@@ -32,10 +32,12 @@ struct answer {
 
 class lookup_wait;
 
-/// Shared by the chain that waits and the thread that asks. The chain may stop waiting; the thread cannot be stopped.
+/// Shared by the chain that waits and the thread that asks. The chain may stop waiting; the thread
+/// cannot be stopped.
 class lookup : public std::enable_shared_from_this<lookup> {
  public:
-  lookup(lookup_wait& by, environment::executor_type const& executor) : waits_(&by), executor_(executor) {}
+  lookup(lookup_wait& by, environment::executor_type const& executor)
+      : waits_(&by), executor_(executor) {}
 
   /// On the thread.
   void end(answer a);
@@ -53,13 +55,19 @@ class lookup : public std::enable_shared_from_this<lookup> {
 
 error_code to_error(int code) {
   switch (code) {
-    case EAI_SYSTEM: return {errno, boost::system::system_category()};
-    case EAI_MEMORY: return asio::error::no_memory;
+    case EAI_SYSTEM:
+      return {errno, boost::system::system_category()};
+    case EAI_MEMORY:
+      return asio::error::no_memory;
     case EAI_NONAME:
-    case EAI_NODATA: return asio::error::host_not_found;
-    case EAI_AGAIN: return asio::error::host_not_found_try_again;
-    case EAI_FAIL: return asio::error::no_recovery;
-    default: return {code, asio::error::get_addrinfo_category()};
+    case EAI_NODATA:
+      return asio::error::host_not_found;
+    case EAI_AGAIN:
+      return asio::error::host_not_found_try_again;
+    case EAI_FAIL:
+      return asio::error::no_recovery;
+    default:
+      return {code, asio::error::get_addrinfo_category()};
   }
 }
 
@@ -71,7 +79,8 @@ answer ask_system(std::string const& host, std::uint16_t port) {
   hints.ai_flags = AI_ADDRCONFIG;
   addrinfo* found = nullptr;
   int code = ::getaddrinfo(host.c_str(), nullptr, &hints, &found);
-  if (code == EAI_NONAME || code == EAI_ADDRFAMILY) {  // only loopback is configured, or the other family
+  if (code == EAI_NONAME ||
+      code == EAI_ADDRFAMILY) {  // only loopback is configured, or the other family
     hints.ai_flags = 0;
     code = ::getaddrinfo(host.c_str(), nullptr, &hints, &found);
   }
@@ -93,7 +102,8 @@ answer ask_system(std::string const& host, std::uint16_t port) {
     if (i < first.size()) by_turns.push_back(first[i]);
     if (i < second.size()) by_turns.push_back(second[i]);
   }
-  return {by_turns.empty() ? error_code{asio::error::host_not_found} : error_code{}, std::move(by_turns)};
+  return {by_turns.empty() ? error_code{asio::error::host_not_found} : error_code{},
+          std::move(by_turns)};
 }
 
 /// What a chain waits on while a thread asks the system.
@@ -105,7 +115,8 @@ class lookup_wait final : public leaf {
 
   result<endpoints> await_resume() {
     if (why_) return failure{*why_, certainty::not_sent}.with_detail(host_);
-    if (answer_.code.failed()) return failure{answer_.code}.with(certainty::not_sent).with_detail(host_);
+    if (answer_.code.failed())
+      return failure{answer_.code}.with(certainty::not_sent).with_detail(host_);
     return std::move(answer_.found);
   }
 
@@ -135,8 +146,9 @@ class lookup_wait final : public leaf {
       return end(kind::resources);
     }
     lookup_ = std::move(shared);
-    timeout_.set(env().executor(), deadline_,
-                 [](void* self) { static_cast<lookup_wait*>(self)->end(kind::timed_out); }, this);
+    timeout_.set(
+        env().executor(), deadline_,
+        [](void* self) { static_cast<lookup_wait*>(self)->end(kind::timed_out); }, this);
   }
   void cancel() noexcept override {
     if (lookup_) end(kind::cancelled);

@@ -13,13 +13,16 @@ namespace cleat {
 
 using endpoints = std::vector<boost::asio::ip::tcp::endpoint>;
 
-/// The addresses of a host, the two families by turns (RFC 8305, section 4), in the system's order of preference.
+/// The addresses of a host, the two families by turns (RFC 8305, section 4), in the system's order
+/// of preference.
 ///
-/// A literal address costs nothing. A name is looked up by `getaddrinfo` on a thread of its own, so that all of the
-/// system's sources count (hosts file, mDNS) and a resolver that hangs holds up nobody: at the deadline, or when the
-/// chain is cancelled, the wait ends and the thread is left to finish by itself. At most 32 lookups are under way at
-/// once in a process; beyond that it fails as `overloaded`. Other failures: `unresolved`, `timed_out`, `cancelled`,
-/// `resources`. Always `certainty::not_sent`.
-[[nodiscard]] task<result<endpoints>> resolve(std::string host, std::uint16_t port, time_point deadline);
+/// A literal address costs nothing. A name is looked up by `getaddrinfo` on a thread of its own, so
+/// that all of the system's sources count (hosts file, mDNS) and a resolver that hangs holds up
+/// nobody: at the deadline, or when the chain is cancelled, the wait ends and the thread is left to
+/// finish by itself. At most 32 lookups are under way at once in a process; beyond that it fails as
+/// `overloaded`. Other failures: `unresolved`, `timed_out`, `cancelled`, `resources`. Always
+/// `certainty::not_sent`.
+[[nodiscard]] task<result<endpoints>> resolve(std::string host, std::uint16_t port,
+                                              time_point deadline);
 
 }  // namespace cleat

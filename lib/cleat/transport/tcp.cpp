@@ -14,7 +14,8 @@ using boost::system::error_code;
 
 result<std::size_t> outcome(error_code const& code, std::size_t n) noexcept {
   if (!code) return n;
-  if (code == asio::error::would_block || code == asio::error::try_again || code == asio::error::interrupted) {
+  if (code == asio::error::would_block || code == asio::error::try_again ||
+      code == asio::error::interrupted) {
     return std::size_t{0};
   }
   return failure{code};
@@ -22,7 +23,8 @@ result<std::size_t> outcome(error_code const& code, std::size_t n) noexcept {
 
 }  // namespace
 
-tcp_stream::tcp_stream(socket_type socket, tcp_options const& options) : socket_(std::move(socket)) {
+tcp_stream::tcp_stream(socket_type socket, tcp_options const& options)
+    : socket_(std::move(socket)) {
   error_code ignored;  // a connection that is already gone says so at the first read
   socket_.non_blocking(true, ignored);
   if (options.no_delay) socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
@@ -38,7 +40,8 @@ result<std::size_t> tcp_stream::read(std::span<std::byte> into) noexcept {
 result<std::size_t> tcp_stream::write(std::span<bytes_view const> gather) noexcept {
   std::array<asio::const_buffer, 16> spans;
   std::size_t const n = std::min(gather.size(), spans.size());
-  for (std::size_t i = 0; i < n; ++i) spans[i] = asio::const_buffer{gather[i].data(), gather[i].size()};
+  for (std::size_t i = 0; i < n; ++i)
+    spans[i] = asio::const_buffer{gather[i].data(), gather[i].size()};
   error_code code;
   std::size_t const sent = socket_.write_some(std::span{spans.data(), n}, code);
   return outcome(code, sent);

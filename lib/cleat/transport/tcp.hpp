@@ -24,7 +24,9 @@ class tcp_stream {
   result<std::size_t> write(std::span<bytes_view const> gather) noexcept;
   void close() noexcept;
   [[nodiscard]] environment::executor_type executor() { return socket_.get_executor(); }
-  [[nodiscard]] environment::executor_type executor() const { return const_cast<socket_type&>(socket_).get_executor(); }
+  [[nodiscard]] environment::executor_type executor() const {
+    return const_cast<socket_type&>(socket_).get_executor();
+  }
 
  private:
   socket_type socket_;
@@ -32,11 +34,13 @@ class tcp_stream {
 
 static_assert(Transport<tcp_stream>);
 
-/// A peer's TCP address, to be dialled: `tcp{"192.0.2.1", 9000}`, `tcp{"lamp.local", 9000}`, `tcp{"::1", 9000}`.
+/// A peer's TCP address, to be dialled: `tcp{"192.0.2.1", 9000}`, `tcp{"lamp.local", 9000}`,
+/// `tcp{"::1", 9000}`.
 ///
-/// Dialling goes through the execution context's `network`, so that a simulation can stand in for it. Names are
-/// resolved anew each time; of several addresses the next one is tried beside the others after a quarter of a second
-/// (RFC 8305, "happy eyeballs"), so that a dead first one costs little.
+/// Dialling goes through the execution context's `network`, so that a simulation can stand in for
+/// it. Names are resolved anew each time; of several addresses the next one is tried beside the
+/// others after a quarter of a second (RFC 8305, "happy eyeballs"), so that a dead first one costs
+/// little.
 class tcp {
  public:
   using stream_type = any_stream;

@@ -22,10 +22,13 @@ using namespace std::chrono_literals;
 /// "Connection Attempt Delay", RFC 8305 section 5.
 constexpr auto attempt_delay = 250ms;
 
-std::string to_text(protocol::endpoint const& e) { return to_address(e.address().to_string(), e.port()); }
+std::string to_text(protocol::endpoint const& e) {
+  return to_address(e.address().to_string(), e.port());
+}
 
 /// One address.
-task<result<tcp_stream>> connect_to(protocol::endpoint to, tcp_options options, time_point deadline) {
+task<result<tcp_stream>> connect_to(protocol::endpoint to, tcp_options options,
+                                    time_point deadline) {
   auto const executor = co_await this_chain::executor;
   protocol::socket socket{executor};
   error_code code;
@@ -120,8 +123,8 @@ class tcp_listener final : public any_listener::model {
 
 }  // namespace
 
-task<result<any_stream>> tcp_network::dial(std::string host, std::uint16_t port, tcp_options options,
-                                           time_point deadline) {
+task<result<any_stream>> tcp_network::dial(std::string host, std::uint16_t port,
+                                           tcp_options options, time_point deadline) {
   auto found = co_await resolve(std::move(host), port, deadline);
   if (!found) co_return found.error();
   if (found->size() == 1) {
@@ -136,10 +139,11 @@ task<result<any_stream>> tcp_network::dial(std::string host, std::uint16_t port,
   co_return any_stream::of(std::move(*best));
 }
 
-result<any_listener> tcp_network::listen(environment::executor_type const& executor, std::string const& host,
-                                         std::uint16_t port) {
+result<any_listener> tcp_network::listen(environment::executor_type const& executor,
+                                         std::string const& host, std::uint16_t port) {
   auto const wrong = [&](error_code code) {
-    return failure{code, kind::resources, certainty::not_sent}.with_detail("listening on " + to_address(host, port));
+    return failure{code, kind::resources, certainty::not_sent}.with_detail("listening on " +
+                                                                           to_address(host, port));
   };
   error_code code;
   auto const address = asio::ip::make_address(host, code);
