@@ -65,7 +65,7 @@ void clock::set(alarm& a, time_point due) {
 bool clock::unset(alarm& a) noexcept {
   std::unique_lock lock{mutex_};
   if (!a.is_linked()) {
-    if (ringing_on_ != std::this_thread::get_id()) rung_.wait(lock, [&] { return ringing_ != &a; });
+    rung_.wait(lock, [&] { return !rings_on_another_thread(a); });
     return false;
   }
   alarms_.erase(alarms_.iterator_to(a));
@@ -77,20 +77,30 @@ bool clock::unset(alarm& a) noexcept {
 void clock::ring_due() {
   std::unique_lock lock{mutex_};
   armed_for_ = never;
+  ringer me{std::this_thread::get_id(), ringers_};
+  ringers_ = &me;
   time_point const now = source_->now();
   while (!alarms_.empty() && alarms_.begin()->due_ <= now) {
     alarm& a = *alarms_.begin();
     alarms_.erase(alarms_.begin());
-    ringing_ = &a;
-    ringing_on_ = std::this_thread::get_id();
+    me.rings = &a;
     lock.unlock();
     a.ring();  // may be gone afterwards
     lock.lock();
-    ringing_ = nullptr;
-    ringing_on_ = {};
+    me.rings = nullptr;
     rung_.notify_all();
   }
+  ringer** link = &ringers_;
+  while (*link != &me) link = &(*link)->next;
+  *link = me.next;
   arm_for_first(lock);
+}
+
+bool clock::rings_on_another_thread(alarm const& a) const noexcept {
+  for (ringer const* r = ringers_; r != nullptr; r = r->next) {
+    if (r->rings == &a && r->on != std::this_thread::get_id()) return true;
+  }
+  return false;
 }
 
 time_point clock::next_due() const noexcept {

@@ -88,15 +88,23 @@ class clock final : public boost::asio::execution_context::service {
   void replace(std::unique_ptr<source> with);
 
  private:
+  /// A thread that is inside `ring_due`, and the alarm that it rings at the moment. There may be
+  /// several.
+  struct ringer {
+    std::thread::id on;
+    ringer* next;
+    alarm const* rings = nullptr;
+  };
+
   void shutdown() override;
   void arm_for_first(std::unique_lock<std::mutex>& lock);
+  [[nodiscard]] bool rings_on_another_thread(alarm const& a) const noexcept;
 
   mutable std::mutex mutex_;
   boost::intrusive::multiset<alarm> alarms_;
   std::unique_ptr<source> source_;
   time_point armed_for_ = never;
-  alarm* ringing_ = nullptr;
-  std::thread::id ringing_on_;
+  ringer* ringers_ = nullptr;
   std::condition_variable rung_;
   bool closed_ = false;
 };

@@ -8,6 +8,7 @@
 #include <limits>
 #include <ostream>
 #include <sstream>
+#include <stdexcept>
 #include <utility>
 
 namespace cleat {
@@ -148,8 +149,23 @@ std::ostream& operator<<(std::ostream& out, failure const& f) {
   return out;
 }
 
+namespace {
+
+/// A `system_error` that says our sentence, and does not add its code's words to it ("Success" if
+/// there is none).
+class thrown_failure : public boost::system::system_error {
+ public:
+  explicit thrown_failure(failure const& f) : system_error(f.code()), sentence_(f.message()) {}
+  [[nodiscard]] char const* what() const noexcept override { return sentence_.what(); }
+
+ private:
+  std::runtime_error sentence_;  ///< copies without throwing, as an exception must
+};
+
+}  // namespace
+
 void throw_exception_from_error(failure const& f, boost::source_location const& where) {
-  boost::throw_with_location(boost::system::system_error(f.code(), f.message()), where);
+  boost::throw_with_location(thrown_failure{f}, where);
 }
 
 }  // namespace cleat

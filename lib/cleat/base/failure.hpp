@@ -106,7 +106,8 @@ class failure {
 
 std::ostream& operator<<(std::ostream& out, failure const& f);
 
-/// Throws `std::system_error`-like `boost::system::system_error` with the whole sentence; what `result::value()` does.
+/// Throws a `boost::system::system_error` whose `what()` is the whole sentence; what
+/// `result::value()` does.
 [[noreturn]] void throw_exception_from_error(failure const& f, boost::source_location const& where);
 
 }  // namespace cleat
