@@ -146,7 +146,7 @@ std::optional<int> settings::parse(int argc, char const* const* argv, std::strin
     return exit_done;
   }
   if (app_.count("--version") != 0) {
-    std::cout << app_.get_name() << ' ' << version << std::endl;
+    std::cout << app_.get_name() << ' ' << version << '\n' << std::flush;
     return exit_done;
   }
   return std::nullopt;

@@ -117,7 +117,10 @@ class device::visit {
       if (!waited) co_return waited.error();
     }
     if (mode_ == device_mode::wrong_id) reply.msg_id = other_than(reply.msg_id);
-    if (mode_ == device_mode::duplicate) static_cast<void>(with.send(reply));
+    if (mode_ == device_mode::duplicate) {
+      auto const sent = with.send(reply);
+      if (!sent) co_return sent.error();
+    }
     co_return reply;
   }
 
@@ -156,8 +159,8 @@ class device::visit {
       cleat::append(out, "ACK");
       return out;
     }
-    static_cast<void>(
-        speaks.encode(reply, out));  // an answer to a request that was read can be written
+    auto const encoded = speaks.encode(reply, out);
+    if (!encoded) return {};  // it cannot: this answers a request that could be read
     if (mode_ == device_mode::partial) out.resize(out.size() / 2);
     return out;
   }
