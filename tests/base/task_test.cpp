@@ -439,10 +439,10 @@ BOOST_AUTO_TEST_CASE(shows_where_a_suspended_chain_stands) {
 }
 
 // What a task may await is a closed list.
-static_assert(cleat::awaitable_in_task<task<int>>);
-static_assert(cleat::awaitable_in_task<asio::awaitable<int>>);
-static_assert(!cleat::awaitable_in_task<std::suspend_always>);
-static_assert(!cleat::awaitable_in_task<int>);
-static_assert(cleat::awaits_to<task<result<int>>, result<int>>);
-static_assert(!cleat::awaits_to<task<int>, result<int>>);
-static_assert(cleat::awaits_to<asio::awaitable<int>, int>);
+static_assert(cleat::AwaitableInTask<task<int>>);
+static_assert(cleat::AwaitableInTask<asio::awaitable<int>>);
+static_assert(!cleat::AwaitableInTask<std::suspend_always>);
+static_assert(!cleat::AwaitableInTask<int>);
+static_assert(cleat::AwaitsTo<task<result<int>>, result<int>>);
+static_assert(!cleat::AwaitsTo<task<int>, result<int>>);
+static_assert(cleat::AwaitsTo<asio::awaitable<int>, int>);

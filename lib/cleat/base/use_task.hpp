@@ -204,7 +204,7 @@ auto make_asio_leaf(asio_operation<R(Results...), I, A...>&& operation) {
 
 /// Callable with `use_task` to give an operation: what `boost::asio::deferred` makes.
 template <class X>
-concept deferred_operation = requires(X x) {
+concept DeferredOperation = requires(X x) {
   requires is_asio_operation<std::remove_cvref_t<decltype(std::move(x)(use_task))>>::value;
 };
 
@@ -212,9 +212,9 @@ concept deferred_operation = requires(X x) {
 
 /// May be awaited in a `task`.
 template <class X>
-concept awaitable_in_task = detail::is_task<X>::value || std::derived_from<X, leaf> ||
+concept AwaitableInTask = detail::is_task<X>::value || std::derived_from<X, leaf> ||
                             detail::is_asio_operation<X>::value || detail::is_awaitable<X>::value ||
-                            detail::deferred_operation<X>;
+                            detail::DeferredOperation<X>;
 
 namespace detail {
 
@@ -228,7 +228,7 @@ auto promise_base::await_transform(X&& x, std::source_location where) {
     return make_asio_leaf(std::move(x));
   } else if constexpr (is_awaitable<Operation>::value) {
     return make_asio_leaf(boost::asio::co_spawn(env->executor(), std::move(x), use_task));
-  } else if constexpr (deferred_operation<Operation>) {
+  } else if constexpr (DeferredOperation<Operation>) {
     return make_asio_leaf(std::move(x)(use_task));
   } else {
     static_assert(always_false<X>,
@@ -263,12 +263,12 @@ struct await_result<boost::asio::awaitable<T, E>> {
 }  // namespace detail
 
 /// What `co_await` gives for an `X` in a task.
-template <awaitable_in_task X>
+template <AwaitableInTask X>
 using await_result_t = typename detail::await_result<X>::type;
 
 /// `X` can be awaited in a task and gives a `T`.
 template <class X, class T>
-concept awaits_to = awaitable_in_task<X> && std::same_as<await_result_t<X>, T>;
+concept AwaitsTo = AwaitableInTask<X> && std::same_as<await_result_t<X>, T>;
 
 }  // namespace cleat
 

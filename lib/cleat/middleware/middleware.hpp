@@ -29,7 +29,7 @@ namespace cleat {
 /// ```
 template <class M, class S>
 concept Middleware = Service<S> && requires(M& m, request_of<S> q, call const& c, S& next) {
-  { m(std::move(q), c, next) } -> awaits_to<result<response_of<S>>>;
+  { m(std::move(q), c, next) } -> AwaitsTo<result<response_of<S>>>;
 };
 
 /// Marks the library's own middleware, so that `|` finds them.
@@ -97,7 +97,7 @@ class stacked : public stage {
 namespace detail {
 
 template <class T>
-concept is_stage = std::derived_from<std::remove_cvref_t<T>, stage>;
+concept IsStage = std::derived_from<std::remove_cvref_t<T>, stage>;
 
 template <class T>
 struct is_stacked : std::false_type {};
@@ -125,7 +125,7 @@ auto operator|(M&& outer, S&& service) {
 }
 
 template <class A, class B>
-  requires(!Service<std::remove_cvref_t<B>> && (detail::is_stage<A> || detail::is_stage<B>))
+  requires(!Service<std::remove_cvref_t<B>> && (detail::IsStage<A> || detail::IsStage<B>))
 auto operator|(A&& outer, B&& inner) {
   return stacked<std::remove_cvref_t<A>, std::remove_cvref_t<B>>{std::forward<A>(outer),
                                                                  std::forward<B>(inner)};

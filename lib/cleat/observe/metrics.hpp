@@ -36,10 +36,9 @@ class metrics_options {
 /// |---|---|---|
 /// | `packet_sent_total` | device_id, outcome | frames given to the kernel, or not |
 /// | `packet_recv_total` | device_id, outcome | frames received, and answers that did not come |
-/// | `packet_latency_seconds` | device_id | histogram: from the request written to its final
-/// answer, also a refusal | | `packet_retransmit_total` | device_id, reason | further attempts, by
-/// the `kind` of failure before | | `decode_errors_total` | device_id, reason | bytes that the
-/// codec could not read, by its error |
+/// | `packet_latency_seconds` | device_id | from the request written to its answer or refusal |
+/// | `packet_retransmit_total` | device_id, reason | further attempts, by the `kind` before |
+/// | `decode_errors_total` | device_id, reason | bytes the codec could not read, by its error |
 ///
 /// `outcome` is one of success, error, timeout, closed, decode_error. Received frames are
 /// `success`, but `error` if they refuse a call or answer none (unmatched, late). An awaited answer

@@ -83,12 +83,11 @@ concept HasList = requires { typename O::listens_to; };
 /// ```
 ///
 /// - `listens_to` lists events of the framework (`all_events` is all of them) and there is an `on`
-/// for each; an `on`
-///   for an event that is not in the list is refused too. So a misspelt or forgotten hook is a
-///   compile error.
+///   for each; an `on` for an event that is not in the list is refused too. So a misspelt or
+///   forgotten hook is a compile error.
 /// - `on` is called where the event happens, on any thread and on several at once. It returns
-/// `void`, is `noexcept`,
-///   and neither waits nor takes long. An event refers to things that live only until `on` returns.
+///   `void`, is `noexcept`, and neither waits nor takes long. An event refers to things that live
+///   only until `on` returns.
 /// - The observer outlives the calls whose events it is told.
 template <class O>
 concept Observer = detail::HasList<O> && detail::all_known<typename O::listens_to> &&

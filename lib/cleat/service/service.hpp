@@ -64,7 +64,7 @@ using response_of = typename detail::service_types<std::remove_cvref_t<S>>::resp
 template <class S>
 concept Service = requires(S& s, request_of<S> q, call const& c) {
   typename response_of<S>;
-  { s(std::move(q), c) } -> awaits_to<result<response_of<S>>>;
+  { s(std::move(q), c) } -> AwaitsTo<result<response_of<S>>>;
 };
 
 }  // namespace cleat

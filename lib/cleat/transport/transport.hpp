@@ -36,9 +36,9 @@ namespace cleat {
 template <class T>
 concept Transport = std::movable<T> && requires(T t, T const ct, std::span<std::byte> into,
                                                 std::span<bytes_view const> gather) {
-  { t.readable() } -> awaits_to<result<void>>;
+  { t.readable() } -> AwaitsTo<result<void>>;
   { t.read(into) } noexcept -> std::same_as<result<std::size_t>>;
-  { t.writable() } -> awaits_to<result<void>>;
+  { t.writable() } -> AwaitsTo<result<void>>;
   { t.write(gather) } noexcept -> std::same_as<result<std::size_t>>;
   { t.close() } noexcept;
   { ct.executor() } -> std::convertible_to<environment::executor_type>;
@@ -55,7 +55,7 @@ template <class D>
 concept Dialer = requires(D d, D const cd, call const& c) {
   typename D::stream_type;
   requires Transport<typename D::stream_type>;
-  { d.dial(c) } -> awaits_to<result<typename D::stream_type>>;
+  { d.dial(c) } -> AwaitsTo<result<typename D::stream_type>>;
   { cd.address() } -> std::convertible_to<std::string>;
 };
 
@@ -70,7 +70,7 @@ template <class L>
 concept Listener = requires(L l, L const cl) {
   typename L::stream_type;
   requires Transport<typename L::stream_type>;
-  { l.accept() } -> awaits_to<result<typename L::stream_type>>;
+  { l.accept() } -> AwaitsTo<result<typename L::stream_type>>;
   { l.close() } noexcept;
   { cl.address() } -> std::convertible_to<std::string>;
 };
