@@ -45,6 +45,7 @@ class lookup : public std::enable_shared_from_this<lookup> {
   void forget() noexcept {
     std::lock_guard const lock{mutex_};
     waits_ = nullptr;
+    executor_ = {};  // the thread may outlive its context, and a strand's last handle must not
   }
 
  private:

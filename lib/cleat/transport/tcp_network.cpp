@@ -50,9 +50,9 @@ class race {
     auto const share = (deadline_ - clock_.now()) / static_cast<duration::rep>(all.size() + 1);
     auto const delay = std::clamp<duration>(share, 1ms, attempt_delay);
     for (auto const& to : all) {
-      ++under_way_;
+      auto const with_this = ++under_way_;
       scope_.spawn(attempt(to));
-      while (!winner_ && under_way_ != 0) {
+      while (!winner_ && under_way_ == with_this) {  // until one fails, whichever
         auto const woken = co_await ended_.wait(std::min(deadline_, clock_.now() + delay));
         if (!woken) break;  // slow, or cancelled
       }
