@@ -375,6 +375,43 @@ BOOST_AUTO_TEST_CASE(pauses_reading_from_a_peer_that_does_not_take_its_answers) 
   BOOST_TEST(why->detail() == "the peer takes no bytes");
 }
 
+BOOST_AUTO_TEST_CASE(asks_more_at_once_than_fits_on_the_way_without_stopping_itself) {
+  asio::io_context context;
+  memory_stream::options pipe;
+  pipe.buffer_bytes_max = 1000;
+  auto [near, far] = cleat::memory_pair(context.get_executor(), pipe);
+  cleat::session_options options;
+  options.outbound_bytes_max = 2000;
+  session a{std::move(near), protocol{}, options};
+  session b{std::move(far), protocol{}, options};
+  b.serve = yes;
+  int answered = 0;
+  auto ask = [&](session& s) -> task<> {
+    cleat::call c{context.get_executor()};
+    c.tighten(c.now() + 1min);
+    reply const r = co_await s.call(request::turn("lamp", true), c);
+    answered += r.has_value() ? 1 : 0;
+  };
+  auto body = [&]() -> task<> {
+    environment& env = co_await cleat::this_chain::environment;
+    scope running{env};
+    running.spawn(run_one(a));
+    running.spawn(run_one(b));
+    scope asking{env};
+    for (int i = 0; i < 300; ++i) {
+      asking.spawn(ask(a));
+    }
+    co_await asking.join();
+    a.close();
+    b.close();
+    co_await running.join();
+  };
+  auto done = cleat::spawn(context.get_executor(), body(), asio::use_future);
+  context.run();
+  done.get();
+  BOOST_TEST(answered == 300);
+}
+
 BOOST_AUTO_TEST_CASE(drops_the_oldest_push_when_nobody_takes_them) {
   cleat::session_options options;
   options.pushes_max = 3;

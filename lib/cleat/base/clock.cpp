@@ -1,9 +1,9 @@
 #include <cleat/base/clock.hpp>
 
-#include <boost/asio/dispatch.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/execution/context.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/query.hpp>
 #include <boost/asio/steady_timer.hpp>
 
@@ -147,7 +147,7 @@ void sleep_until::cancel() noexcept {
 }
 
 void sleep_until::ring() noexcept {
-  boost::asio::dispatch(env().executor(), resumption{*this});
+  boost::asio::post(env().executor(), resumption{*this});
 }
 
 void timeout::set(environment::executor_type const& executor, time_point due, function f, void* argument) {
@@ -170,7 +170,7 @@ void timeout::unset() noexcept {
 
 void timeout::ring() noexcept {
   rung_ = std::make_shared<timeout*>(this);
-  boost::asio::dispatch(executor_, [rung = rung_] {
+  boost::asio::post(executor_, [rung = rung_] {
     timeout* const self = *rung;
     if (self == nullptr) return;
     self->rung_.reset();

@@ -42,7 +42,7 @@ namespace cleat {
 ///   receipts that must not wait for anybody. `serve` (set before `run`) answers requests; its
 ///   tasks run beside the reader, which never waits for them.
 /// - `next_push` gives what nobody asked for.
-/// - The reader pauses only while this peer's own outbound bytes are over their limit.
+/// - The reader pauses only while answers and pushes to this peer are over the limit of outbound bytes.
 /// - `close` ends it: what is under way fails as `shut_down`.
 ///
 /// Errors: `run` gives the reason of the end; calls fail with it. Cancelling `run` closes the
@@ -87,7 +87,7 @@ class session {
     std::exception_ptr thrown;
     flush();
     while (!ended_) {
-      if (out_.size() > options_.outbound_bytes_max) {
+      if (answer_bytes() > options_.outbound_bytes_max) {
         auto const drained = co_await drained_.wait();
         if (!drained) end(drained.error());
         continue;
@@ -232,6 +232,12 @@ class session {
     if (!corked_) flush();
   }
 
+  /// Bytes that wait to be sent and are not our own requests. Only they hold up the reader: if
+  /// requests did, one who asks much would stop reading the answers that its peer cannot get rid of.
+  [[nodiscard]] std::size_t answer_bytes() const noexcept {
+    return out_.size() - std::min(out_.size(), call_bytes_);
+  }
+
   [[nodiscard]] bool has_room() const noexcept {
     return slots_.live() < options_.calls_max && out_.size() <= options_.outbound_bytes_max;
   }
@@ -248,6 +254,7 @@ class session {
       if (!encoded) return e.finish(encoded.error().with(certainty::not_sent));
       e.id_ = protocol_.id(made->message);
       e.slot_ = &slots_.add(made->keys, e, begin, out_.end());
+      call_bytes_ += out_.end() - begin;
       return;
     }
     e.finish(failure{kind::overloaded, certainty::not_sent}.with_detail(
@@ -264,6 +271,7 @@ class session {
   void withdraw(detail::slot& s) {
     auto const n = s.end - s.begin;
     out_.withdraw(s.begin, s.end);
+    call_bytes_ -= n;
     for (detail::slot* later = s.next(); later != nullptr; later = later->next()) {
       later->begin -= n;
       later->end -= n;
@@ -351,6 +359,7 @@ class session {
     for (; s != nullptr && s->end <= upto; s = s->next()) {
       if (now == never) now = clock_.now();
       s->written_at = now;
+      call_bytes_ -= s->end - s->begin;
       if (s->by == nullptr) continue;
       auto& e = *static_cast<exchange*>(s->by);
       if (listens<frame_sent>(e.call_.events)) {
@@ -395,10 +404,8 @@ class session {
         break;
       }
       sent(*n);
-      if (out_.size() <= options_.outbound_bytes_max) {
-        admit();
-        drained_.set();
-      }
+      admit();
+      if (answer_bytes() <= options_.outbound_bytes_max) drained_.set();
     }
     writing_ = false;
   }
@@ -412,7 +419,7 @@ class session {
   void read() {
     corked_ = true;
     detail::lent_memory const lent;
-    for (int rounds = 0; rounds < 16 && !ended_ && out_.size() <= options_.outbound_bytes_max;
+    for (int rounds = 0; rounds < 16 && !ended_ && answer_bytes() <= options_.outbound_bytes_max;
          ++rounds) {
       auto const n = stream_.read(lent.span());
       if (!n) {
@@ -614,6 +621,7 @@ class session {
   timeout deadline_timer_;
 
   detail::outbound out_;
+  std::size_t call_bytes_ = 0;  ///< of requests that are not wholly sent
   std::deque<mark> marks_;
   timeout stall_timer_;
   event drained_;
