@@ -239,6 +239,9 @@ class fixture {
     names().resolve("lamp.test", std::move(addresses));
     start = time->now();
   }
+  ~fixture() {
+    if (dialled && !dialled->outcome) time.reset();  // a failed test: the chain goes first
+  }
   void full(std::string const& address) {
     hanging.push_back(std::make_unique<full_listener>(address, port()));
   }

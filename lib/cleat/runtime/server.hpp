@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <string>
 #include <utility>
@@ -16,9 +17,9 @@ namespace cleat {
 /// Accepts connections and runs a task for each, usually a session.
 ///
 /// `run` goes on until it is cancelled or `stop` is called; then it ends the tasks, waits for them
-/// and gives the reason
-/// (`shut_down` or `cancelled`). At the limit of connections it accepts no more until one ends; a
-/// shortage of descriptors is waited out. Used on one executor.
+/// and gives the reason (`shut_down` or `cancelled`). At the limit of connections it accepts no
+/// more until one ends; a shortage of descriptors is waited out. What escapes a task ends only that
+/// task, and leaves through `run` in the end. Used on one executor.
 class server {
  public:
   using handler = std::function<task<>(any_stream)>;
@@ -50,18 +51,22 @@ class server {
         beside.spawn(one(std::move(*stream)));
         continue;
       }
-      why = stream.error();
-      if (why.why() == kind::cancelled || why.why() == kind::shut_down) break;
+      failure const trouble = stream.error();
+      if (trouble.why() == kind::cancelled || trouble.why() == kind::shut_down) {
+        why = trouble;
+        break;
+      }
       // Out of descriptors, or a connection that was gone before it was accepted: neither ends a
       // server.
       auto& time = clock::of(env.executor());
       auto const slept = co_await sleep_until(
-          time.now() + std::chrono::milliseconds{why.why() == kind::reset ? 0 : 100});
+          time.now() + std::chrono::milliseconds{trouble.why() == kind::reset ? 0 : 100});
       if (!slept) {
         why = slept.error();
         break;
       }
     }
+    if (stopped_) why = failure{kind::shut_down, certainty::not_sent};
     listener_.close();
     beside.cancel();
     {
@@ -80,9 +85,15 @@ class server {
  private:
   task<> one(any_stream stream) {
     ++connections_;
-    co_await serve_(std::move(stream));
+    std::exception_ptr thrown;
+    try {
+      co_await serve_(std::move(stream));
+    } catch (...) {
+      thrown = std::current_exception();
+    }
     --connections_;
     freed_.set();
+    if (thrown) std::rethrow_exception(thrown);
   }
 
   any_listener listener_;
