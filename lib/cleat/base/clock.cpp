@@ -15,9 +15,12 @@ namespace {
 /// The machine's own time.
 class system_source final : public clock::source {
  public:
-  system_source(clock& owner, boost::asio::execution_context& context) : owner_(owner), context_(context) {}
+  system_source(clock& owner, boost::asio::execution_context& context)
+      : owner_(owner), context_(context) {}
 
-  [[nodiscard]] time_point now() const noexcept override { return std::chrono::steady_clock::now(); }
+  [[nodiscard]] time_point now() const noexcept override {
+    return std::chrono::steady_clock::now();
+  }
   [[nodiscard]] std::chrono::system_clock::time_point wall() const noexcept override {
     return std::chrono::system_clock::now();
   }
@@ -50,7 +53,8 @@ clock::clock(boost::asio::execution_context& context)
     : service(context), source_(std::make_unique<system_source>(*this, context)) {}
 
 clock& clock::of(environment::executor_type const& executor) {
-  return boost::asio::use_service<clock>(boost::asio::query(executor, boost::asio::execution::context));
+  return boost::asio::use_service<clock>(
+      boost::asio::query(executor, boost::asio::execution::context));
 }
 
 void clock::set(alarm& a, time_point due) {
@@ -146,11 +150,10 @@ void sleep_until::cancel() noexcept {
   if (clock_->unset(*this)) complete_later();
 }
 
-void sleep_until::ring() noexcept {
-  boost::asio::post(env().executor(), resumption{*this});
-}
+void sleep_until::ring() noexcept { boost::asio::post(env().executor(), resumption{*this}); }
 
-void timeout::set(environment::executor_type const& executor, time_point due, function f, void* argument) {
+void timeout::set(environment::executor_type const& executor, time_point due, function f,
+                  void* argument) {
   unset();
   if (due == never) return;
   executor_ = executor;

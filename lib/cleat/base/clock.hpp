@@ -73,7 +73,9 @@ class clock final : public boost::asio::execution_context::service {
 
   [[nodiscard]] time_point now() const noexcept { return source_->now(); }
   /// The time on the wall, for logs and identifiers only.
-  [[nodiscard]] std::chrono::system_clock::time_point wall() const noexcept { return source_->wall(); }
+  [[nodiscard]] std::chrono::system_clock::time_point wall() const noexcept {
+    return source_->wall();
+  }
 
   /// Sets `a` to ring at `due`, instead of what it was set to before.
   void set(alarm& a, time_point due);

@@ -122,7 +122,13 @@ class leaf {
     env_->leaf_ = this;
     env_->innermost_ = &f;
     state_ = state::starting;
-    begin(env_->cancelled());
+    try {
+      begin(env_->cancelled());
+    } catch (...) {  // it never waited
+      --env_->runs_;
+      env_->leaf_ = nullptr;
+      throw;
+    }
     if (state_ == state::complete) {  // inside its own initiation: never suspended
       --env_->runs_;
       env_->leaf_ = nullptr;
@@ -140,8 +146,8 @@ class leaf {
 
   /// Starts the operation. With `cancelled` it must complete as cancelled, and start nothing.
   virtual void begin(bool cancelled) = 0;
-  /// Stops the operation early if it can be stopped; it still completes, by `complete` or
-  /// `complete_later`. Called at most once, on the chain's executor, between `begin` and
+  /// Stops the operation early if it can be stopped; it still completes, later (`complete_later`,
+  /// never inside this call). Called at most once, on the chain's executor, between `begin` and
   /// completion.
   virtual void cancel() noexcept = 0;
 

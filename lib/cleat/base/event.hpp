@@ -25,7 +25,8 @@ class event {
   /// Wakes the waiter, or the next one.
   void set() noexcept;
 
-  /// Waits for `set`: fails as `timed_out` or `cancelled` (and then a later `set` is remembered).
+  /// Waits for `set`: fails as `timed_out` or `cancelled` (and then a later `set` is remembered), or
+  /// as `invalid` if somebody else waits.
   [[nodiscard]] waiter wait(time_point deadline = never) noexcept;
 
  private:
@@ -53,6 +54,7 @@ class event::waiter final : public leaf {
       return complete();
     }
     if (cancelled) return end(kind::cancelled);
+    if (event_->waiter_ != nullptr) return end(kind::invalid);
     event_->waiter_ = this;
     if (deadline_ != never) {
       timeout_.set(

@@ -15,28 +15,44 @@ namespace cleat {
 
 std::string_view to_string(kind k) noexcept {
   switch (k) {
-    case kind::timed_out: return "timed_out";
-    case kind::cancelled: return "cancelled";
-    case kind::unresolved: return "unresolved";
-    case kind::refused: return "refused";
-    case kind::unreachable: return "unreachable";
-    case kind::reset: return "reset";
-    case kind::closed: return "closed";
-    case kind::shut_down: return "shut_down";
-    case kind::malformed: return "malformed";
-    case kind::rejected: return "rejected";
-    case kind::overloaded: return "overloaded";
-    case kind::resources: return "resources";
-    case kind::invalid: return "invalid";
+    case kind::timed_out:
+      return "timed_out";
+    case kind::cancelled:
+      return "cancelled";
+    case kind::unresolved:
+      return "unresolved";
+    case kind::refused:
+      return "refused";
+    case kind::unreachable:
+      return "unreachable";
+    case kind::reset:
+      return "reset";
+    case kind::closed:
+      return "closed";
+    case kind::shut_down:
+      return "shut_down";
+    case kind::malformed:
+      return "malformed";
+    case kind::rejected:
+      return "rejected";
+    case kind::overloaded:
+      return "overloaded";
+    case kind::resources:
+      return "resources";
+    case kind::invalid:
+      return "invalid";
   }
   return "unknown";
 }
 
 std::string_view to_string(certainty c) noexcept {
   switch (c) {
-    case certainty::not_sent: return "not_sent";
-    case certainty::rejected: return "rejected";
-    case certainty::maybe_executed: return "maybe_executed";
+    case certainty::not_sent:
+      return "not_sent";
+    case certainty::rejected:
+      return "rejected";
+    case certainty::maybe_executed:
+      return "maybe_executed";
   }
   return "unknown";
 }
@@ -46,23 +62,26 @@ namespace {
 kind kind_of(boost::system::error_code const& code) noexcept {
   namespace asio = boost::asio;
   namespace errc = boost::system::errc;
-  if (code == asio::error::operation_aborted || code == errc::operation_canceled) return kind::cancelled;
+  if (code == asio::error::operation_aborted || code == errc::operation_canceled)
+    return kind::cancelled;
   if (code == asio::error::eof) return kind::closed;
   if (code == errc::timed_out) return kind::timed_out;
   if (code == errc::connection_refused) return kind::refused;
-  if (code == errc::host_unreachable || code == errc::network_unreachable || code == errc::network_down ||
-      code == errc::address_not_available) {
+  if (code == errc::host_unreachable || code == errc::network_unreachable ||
+      code == errc::network_down || code == errc::address_not_available) {
     return kind::unreachable;
   }
-  if (code == errc::connection_reset || code == errc::broken_pipe || code == errc::connection_aborted ||
-      code == errc::not_connected) {
+  if (code == errc::connection_reset || code == errc::broken_pipe ||
+      code == errc::connection_aborted || code == errc::not_connected) {
     return kind::reset;
   }
-  if (code.category() == asio::error::get_netdb_category() || code.category() == asio::error::get_addrinfo_category()) {
+  if (code.category() == asio::error::get_netdb_category() ||
+      code.category() == asio::error::get_addrinfo_category()) {
     return kind::unresolved;
   }
   if (code == errc::bad_file_descriptor) return kind::shut_down;
-  if (code.category() == boost::system::system_category() || code.category() == boost::system::generic_category() ||
+  if (code.category() == boost::system::system_category() ||
+      code.category() == boost::system::generic_category() ||
       code.category() == asio::error::get_misc_category()) {
     return kind::resources;
   }
@@ -71,27 +90,41 @@ kind kind_of(boost::system::error_code const& code) noexcept {
 
 char const* words(kind k) noexcept {
   switch (k) {
-    case kind::timed_out: return "timed out";
-    case kind::cancelled: return "cancelled";
-    case kind::unresolved: return "the name could not be resolved";
-    case kind::refused: return "connection refused";
-    case kind::unreachable: return "the peer cannot be reached";
-    case kind::reset: return "the peer broke the connection";
-    case kind::closed: return "the peer closed the connection";
-    case kind::shut_down: return "our side is shut down";
-    case kind::malformed: return "the answer could not be read";
-    case kind::rejected: return "the peer rejected the request";
-    case kind::overloaded: return "a limit was reached";
-    case kind::resources: return "this machine could not do it";
-    case kind::invalid: return "the request cannot be sent";
+    case kind::timed_out:
+      return "timed out";
+    case kind::cancelled:
+      return "cancelled";
+    case kind::unresolved:
+      return "the name could not be resolved";
+    case kind::refused:
+      return "connection refused";
+    case kind::unreachable:
+      return "the peer cannot be reached";
+    case kind::reset:
+      return "the peer broke the connection";
+    case kind::closed:
+      return "the peer closed the connection";
+    case kind::shut_down:
+      return "our side is shut down";
+    case kind::malformed:
+      return "the answer could not be read";
+    case kind::rejected:
+      return "the peer rejected the request";
+    case kind::overloaded:
+      return "a limit was reached";
+    case kind::resources:
+      return "this machine could not do it";
+    case kind::invalid:
+      return "the request cannot be sent";
   }
   return "failed";
 }
 
 /// Whether the code says more than the kind does: a codec's own errors and the system's do.
 bool tells_more(failure const& f) noexcept {
-  return f.code().failed() && (f.why() == kind::malformed || f.why() == kind::invalid || f.why() == kind::resources ||
-                               f.why() == kind::unresolved || f.why() == kind::overloaded);
+  return f.code().failed() &&
+         (f.why() == kind::malformed || f.why() == kind::invalid || f.why() == kind::resources ||
+          f.why() == kind::unresolved || f.why() == kind::overloaded);
 }
 
 }  // namespace
@@ -142,9 +175,12 @@ std::ostream& operator<<(std::ostream& out, failure const& f) {
   if (!f.detail().empty()) out << " (" << f.detail() << ')';
   if (f.offset() != failure::no_offset) out << " at byte " << f.offset();
   switch (f.sure()) {
-    case certainty::not_sent: return out << "; nothing was sent";
-    case certainty::rejected: return out << "; the peer did not act";
-    case certainty::maybe_executed: return out << "; the peer may have acted";
+    case certainty::not_sent:
+      return out << "; nothing was sent";
+    case certainty::rejected:
+      return out << "; the peer did not act";
+    case certainty::maybe_executed:
+      return out << "; the peer may have acted";
   }
   return out;
 }

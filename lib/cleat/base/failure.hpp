@@ -67,7 +67,8 @@ class failure {
       : code_(code), why_(why), certainty_(sure) {}
 
   /// Without a code of its own: the kind says it all.
-  explicit failure(kind why, certainty sure = certainty::maybe_executed) noexcept : why_(why), certainty_(sure) {}
+  explicit failure(kind why, certainty sure = certainty::maybe_executed) noexcept
+      : why_(why), certainty_(sure) {}
 
   [[nodiscard]] boost::system::error_code code() const noexcept { return code_; }
   [[nodiscard]] kind why() const noexcept { return why_; }

@@ -46,9 +46,9 @@ struct final_awaiter {
       f.env->finished_ = true;  // environment::resume, on our stack, completes the chain
       return std::noop_coroutine();
     }
-    if (f.env->runs_ == f.runs_at_start)
-      return std::noop_coroutine();  // the parent, on our stack, sees us done
     f.env->innermost_ = f.parent;
+    // The parent may still be on our stack: then it sees us done.
+    if (f.env->runs_ == f.runs_at_start) return std::noop_coroutine();
     return f.continuation;
   }
 

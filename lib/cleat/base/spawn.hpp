@@ -7,6 +7,7 @@
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
 
 #include <exception>
 #include <memory>
@@ -46,7 +47,7 @@ class root final : public environment, private detail::chain_link {
         work_(boost::asio::make_work_guard(executor)),
         handler_work_(boost::asio::get_associated_executor(handler_, executor)) {
     auto slot = boost::asio::get_associated_cancellation_slot(handler_);
-    if (slot.is_connected()) slot.assign([this](boost::asio::cancellation_type) { cancel(); });
+    if (slot.is_connected()) slot.template emplace<canceller>(*this);
   }
 
   void run() {
@@ -55,6 +56,23 @@ class root final : public environment, private detail::chain_link {
   }
 
  private:
+  /// What a signal calls. It tells the root when it goes: a signal may go before the chain does.
+  class canceller {
+   public:
+    explicit canceller(root& r) noexcept : root_(r) { root_.in_slot_ = true; }
+    canceller(canceller const&) = delete;
+    canceller& operator=(canceller const&) = delete;
+    ~canceller() { root_.in_slot_ = false; }
+    void operator()(boost::asio::cancellation_type) { root_.cancel(); }
+
+   private:
+    root& root_;
+  };
+
+  void leave_slot(Handler const& handler) noexcept {
+    if (in_slot_) boost::asio::get_associated_cancellation_slot(handler).clear();
+  }
+
   void finish() override {
     outcome value;
     std::exception_ptr const error = task_.handle_.promise().error();
@@ -65,7 +83,7 @@ class root final : public environment, private detail::chain_link {
     Handler handler{std::move(handler_)};
     auto const handler_work = std::move(handler_work_);
     auto const work = std::move(work_);
-    boost::asio::get_associated_cancellation_slot(handler).clear();
+    leave_slot(handler);
     delete this;
 
     auto const executor = handler_work.get_executor();
@@ -83,7 +101,7 @@ class root final : public environment, private detail::chain_link {
   }
 
   void destroy() noexcept override {
-    boost::asio::get_associated_cancellation_slot(handler_).clear();
+    leave_slot(handler_);
     delete this;
   }
 
@@ -91,6 +109,7 @@ class root final : public environment, private detail::chain_link {
   Handler handler_;
   boost::asio::executor_work_guard<executor_type> work_;
   boost::asio::executor_work_guard<handler_executor> handler_work_;
+  bool in_slot_ = false;
 };
 
 namespace detail {
@@ -160,8 +179,9 @@ auto spawn(environment::executor_type executor, task<T> outermost, Token&& token
 
 /// The same without a token: an exception that escapes the task leaves through `io_context::run`.
 inline void spawn(environment::executor_type executor, task<void> outermost) {
-  spawn(std::move(executor), std::move(outermost), [](std::exception_ptr error) {
-    if (error) std::rethrow_exception(error);
+  spawn(executor, std::move(outermost), [executor](std::exception_ptr error) {
+    // Through the queue: whoever resumed the chain last has nothing to do with it.
+    if (error) boost::asio::post(executor, [error] { std::rethrow_exception(error); });
   });
 }
 

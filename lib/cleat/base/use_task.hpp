@@ -152,7 +152,8 @@ class asio_leaf_base : public leaf {
     [[nodiscard]] executor_type get_executor() const noexcept { return target()->env().executor(); }
     using cancellation_slot_type = boost::asio::cancellation_slot;
     [[nodiscard]] cancellation_slot_type get_cancellation_slot() const noexcept {
-      return target()->signal_.slot();
+      asio_leaf_base* const l = target();
+      return l != nullptr ? l->signal_.slot() : cancellation_slot_type{};
     }
 
     template <class... A>
@@ -213,8 +214,8 @@ concept DeferredOperation = requires(X x) {
 /// May be awaited in a `task`.
 template <class X>
 concept AwaitableInTask = detail::is_task<X>::value || std::derived_from<X, leaf> ||
-                            detail::is_asio_operation<X>::value || detail::is_awaitable<X>::value ||
-                            detail::DeferredOperation<X>;
+                          detail::is_asio_operation<X>::value || detail::is_awaitable<X>::value ||
+                          detail::DeferredOperation<X>;
 
 namespace detail {
 

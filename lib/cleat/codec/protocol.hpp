@@ -4,9 +4,9 @@
 #include <cleat/codec/codec.hpp>
 
 #include <array>
-#include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <span>
 #include <string_view>
 
@@ -21,7 +21,7 @@ class match_key {
       : value_(value), space_(space) {}
 
   /// A key that several requests may carry at once; answers then meet them in the order in which
-  /// they were sent.
+  /// they were sent. A key that stays the same over the attempts of a call is such a key.
   [[nodiscard]] static constexpr match_key in_order(std::uint32_t space,
                                                     std::uint64_t value = 0) noexcept {
     match_key k{space, value};
@@ -51,7 +51,7 @@ class match_keys {
   }  // NOLINT(google-explicit-constructor)
 
   constexpr match_keys& add(match_key k) noexcept {
-    assert(size_ < size_max);
+    if (size_ == size_max) std::abort();  // a protocol's own mistake
     keys_[size_++] = k;
     return *this;
   }

@@ -116,7 +116,7 @@ class retry : public stage {
     retry_budget& budget = shared_ ? *shared_ : budgets_->of(c.peer);
     budget.deposit();
     certainty worst = certainty::not_sent;
-    for (;;) {
+    for (unsigned made = 1;; ++made) {
       call attempt = c;
       if (per_attempt_ != never - time_point{})
         attempt.tighten(saturated_add(c.now(), per_attempt_));
@@ -125,12 +125,12 @@ class retry : public stage {
       if (r) co_return r;
       failure const why = r.error();
       worst = worse(worst, why.sure());
-      failure const total = why.with(worst).with_attempts(c.attempt);
+      failure const total = why.with(worst).with_attempts(made);
 
-      if (c.attempt >= attempts_max_) co_return total;
+      if (made >= attempts_max_) co_return total;
       if (!worth_retrying(why.why(), why.sure(), why.retry_after().has_value(), c.repeatable))
         co_return total;
-      duration wait = backoff_.wait(c.attempt, detail::jitter_bits(c));
+      duration wait = backoff_.wait(made, detail::jitter_bits(c));
       if (auto const asked = why.retry_after()) wait = std::max<duration>(wait, *asked);
       time_point const at = saturated_add(c.now(), wait);
       if (at >= c.deadline()) co_return total;
@@ -140,7 +140,7 @@ class retry : public stage {
       }
       notify(c.events, retry_scheduled{c, why, wait});
       auto const slept = co_await sleep_until(at);
-      if (!slept) co_return slept.error().with(worst).with_attempts(c.attempt);
+      if (!slept) co_return slept.error().with(worst).with_attempts(made);
       ++c.attempt;
     }
   }

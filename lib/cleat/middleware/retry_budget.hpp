@@ -45,7 +45,8 @@ class retry_budget {
   }
 
  private:
-  static constexpr std::int64_t token = 1'000'000;
+  static constexpr std::int64_t token = 1'000'000;  ///< parts in a token
+  static constexpr std::int64_t us_per_second = 1'000'000;
   static constexpr std::int64_t to_parts(double tokens) noexcept {
     return static_cast<std::int64_t>(tokens * static_cast<double>(token));
   }
@@ -55,7 +56,8 @@ class retry_budget {
     if (last_ == never) last_ = now;
     auto const us = std::chrono::duration_cast<microseconds>(
         std::min<duration>(now - last_, std::chrono::seconds{1}));
-    floor_ = std::min(floor_rate_, floor_ + floor_rate_ * us.count() / token);
+    floor_ =
+        std::min(std::max(floor_rate_, token), floor_ + floor_rate_ * us.count() / us_per_second);
     last_ = now;
   }
 

@@ -46,7 +46,7 @@ class exchange final : public leaf, public exchange_base {
     session_->enter(*this);
   }
   void cancel() noexcept override {
-    if (!outcome_) session_->give_up(*this);
+    if (session_ != nullptr && !outcome_) session_->give_up(*this);
   }
 
   void finish(result<response> outcome) {

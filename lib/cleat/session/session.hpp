@@ -42,7 +42,8 @@ namespace cleat {
 ///   receipts that must not wait for anybody. `serve` (set before `run`) answers requests; its
 ///   tasks run beside the reader, which never waits for them.
 /// - `next_push` gives what nobody asked for.
-/// - The reader pauses only while answers and pushes to this peer are over the limit of outbound bytes.
+/// - The reader pauses only while this peer's own outbound bytes are over their limit. Calls take at
+///   most half of them, so that asking much never holds up the answers.
 /// - `close` ends it: what is under way fails as `shut_down`.
 ///
 /// Errors: `run` gives the reason of the end; calls fail with it. Cancelling `run` closes the
@@ -76,7 +77,8 @@ class session {
   /// Called with every received message, in order, by the reader. It must not wait and must not
   /// destroy the session.
   std::function<void(message const&)> respond;
-  /// Called for every request of the peer. Its answer is sent; a failure sends nothing.
+  /// Called for every request of the peer. Its answer is sent; a failure sends nothing. What it or
+  /// `respond` throws ends the session and leaves through `run`.
   std::function<task<result<message>>(message)> serve;
 
   /// Reads until the end of the session and gives its reason.
@@ -84,33 +86,35 @@ class session {
     environment& env = co_await this_chain::environment;
     scope beside{env};
     scope_ = &beside;
-    std::exception_ptr thrown;
-    flush();
-    while (!ended_) {
-      if (answer_bytes() > options_.outbound_bytes_max) {
-        auto const drained = co_await drained_.wait();
-        if (!drained) end(drained.error());
-        continue;
+    try {
+      flush();
+      while (!ended_) {
+        if (out_.size() > options_.outbound_bytes_max) {
+          auto const drained = co_await drained_.wait();
+          if (!drained) end(failure{kind::shut_down});  // cancelled
+          continue;
+        }
+        auto const ready = co_await stream_.readable();
+        if (ready) {
+          read();
+        } else {
+          end(ready.error().why() == kind::cancelled ? failure{kind::shut_down} : ready.error());
+        }
       }
-      auto const ready = co_await stream_.readable();
-      if (!ready) {
-        end(ready.error());
-        break;
-      }
-      try {
-        read();
-      } catch (...) {  // somebody's `respond` or `serve` threw: no caller is left waiting for that
-        thrown = std::current_exception();
-        end(failure{kind::shut_down}.with_detail("a handler threw"));
-      }
+    } catch (...) {
+      broken();
     }
     beside.cancel();
     {
       auto const guard = co_await this_chain::shield;
-      co_await beside.join();
+      try {
+        co_await beside.join();
+      } catch (...) {
+        broken();
+      }
     }
     scope_ = nullptr;
-    if (thrown) std::rethrow_exception(thrown);
+    if (thrown_) std::rethrow_exception(thrown_);
     co_return *ended_;
   }
 
@@ -127,13 +131,9 @@ class session {
     if (ended_) return ended_->with(certainty::not_sent);
     if (out_.size() > 2 * options_.outbound_bytes_max)
       return failure{kind::overloaded, certainty::not_sent};
-    auto const begin = out_.end();
-    auto const encoded = protocol_.encode(m, out_.buffer());
-    if (!encoded) return encoded;
-    if (listens<frame_sent>(options_.events))
-      marks_.push_back({begin, out_.end(), protocol_.id(m)});
-    if (!corked_) flush();
-    return {};
+    auto const staged = stage(m);
+    if (staged && ended_) return *ended_;
+    return staged;
   }
 
   /// The next message that nobody asked for. Fails with the reason of the end, as `timed_out` or as
@@ -151,7 +151,7 @@ class session {
 
   /// Ends the session, after handing over what is staged, as far as it is accepted at once.
   void close() noexcept {
-    flush();
+    hand_over();
     end(failure{kind::shut_down});
   }
 
@@ -232,33 +232,43 @@ class session {
     if (!corked_) flush();
   }
 
-  /// Bytes that wait to be sent and are not our own requests. Only they hold up the reader: if
-  /// requests did, one who asks much would stop reading the answers that its peer cannot get rid of.
-  [[nodiscard]] std::size_t answer_bytes() const noexcept {
-    return out_.size() - std::min(out_.size(), call_bytes_);
-  }
-
   [[nodiscard]] bool has_room() const noexcept {
-    return slots_.live() < options_.calls_max && out_.size() <= options_.outbound_bytes_max;
+    return slots_.live() < options_.calls_max && out_.size() <= options_.outbound_bytes_max / 2;
   }
 
   /// Encodes a request behind what is staged already.
   void stage(exchange& e) {
-    // Numbers that are still awaited are passed over; there are at most as many as there are slots.
-    for (std::size_t tries = slots_.live() + slots_.buried() + 1; tries != 0; --tries) {
-      auto made = protocol_.open(e.request_, e.call_, number_++);
-      if (!made) return e.finish(made.error().with(certainty::not_sent));
-      if (is_awaited(made->keys)) continue;
-      auto const begin = out_.end();
-      auto const encoded = protocol_.encode(made->message, out_.buffer());
-      if (!encoded) return e.finish(encoded.error().with(certainty::not_sent));
-      e.id_ = protocol_.id(made->message);
-      e.slot_ = &slots_.add(made->keys, e, begin, out_.end());
-      call_bytes_ += out_.end() - begin;
-      return;
+    auto const begin = out_.end();
+    try {
+      // Numbers that are still awaited are passed over; there are at most as many as slots.
+      for (std::size_t tries = slots_.live() + slots_.buried() + 1; tries != 0; --tries) {
+        auto made = protocol_.open(e.request_, e.call_, number_++);
+        if (!made) return e.finish_later(made.error().with(certainty::not_sent));
+        if (is_awaited(made->keys)) continue;
+        auto const encoded = protocol_.encode(made->message, out_.buffer());
+        if (!encoded) return e.finish_later(encoded.error().with(certainty::not_sent));
+        e.id_ = protocol_.id(made->message);
+        e.slot_ = &slots_.add(made->keys, e, begin, out_.end());
+        return;
+      }
+    } catch (...) {  // no half frame, and no caller that waits for ever
+      out_.buffer().resize(out_.buffer().size() - (out_.end() - begin));
+      return e.finish_later(
+          failure{kind::invalid, certainty::not_sent}.with_detail("the protocol threw"));
     }
-    e.finish(failure{kind::overloaded, certainty::not_sent}.with_detail(
+    e.finish_later(failure{kind::overloaded, certainty::not_sent}.with_detail(
         "all message numbers are in use"));
+  }
+
+  /// Encodes a message that has no answer.
+  result<void> stage(message const& m) {
+    auto const begin = out_.end();
+    auto const encoded = protocol_.encode(m, out_.buffer());
+    if (!encoded) return encoded;
+    if (listens<frame_sent>(options_.events))
+      marks_.push_back({begin, out_.end(), protocol_.id(m)});
+    if (!corked_) flush();
+    return {};
   }
 
   [[nodiscard]] bool is_awaited(match_keys const& keys) const noexcept {
@@ -271,7 +281,6 @@ class session {
   void withdraw(detail::slot& s) {
     auto const n = s.end - s.begin;
     out_.withdraw(s.begin, s.end);
-    call_bytes_ -= n;
     for (detail::slot* later = s.next(); later != nullptr; later = later->next()) {
       later->begin -= n;
       later->end -= n;
@@ -282,6 +291,8 @@ class session {
         m.end -= n;
       }
     }
+    if (out_.empty()) watch_stall(false);
+    if (out_.size() <= options_.outbound_bytes_max) drained_.set();
   }
 
   /// Lets waiting calls in while there is room.
@@ -338,16 +349,26 @@ class session {
   // ---- writing
   // -----------------------------------------------------------------------------------------------------
 
-  /// Hands over all that is staged; what is not accepted now waits for `write_rest`.
+  /// Hands over all that is staged, and what waits for that; the rest is for `write_rest`.
   void flush() {
     while (!writing_ && !ended_ && !out_.empty()) {
-      bytes_view const unsent = out_.unsent();
-      auto const n = stream_.write(std::span{&unsent, 1});
-      if (!n) return end(n.error());
-      sent(*n);
-      if (*n < unsent.size()) return write_rest_later();
+      if (!hand_over()) return write_rest_later();
       admit();
     }
+    if (writing_ && !out_.empty()) watch_stall(true);
+  }
+
+  /// Writes once; says whether all that was staged has left.
+  bool hand_over() {
+    if (ended_ || writing_ || out_.empty()) return true;
+    bytes_view const unsent = out_.unsent();
+    auto const n = stream_.write(std::span{&unsent, 1});
+    if (!n) {
+      end(n.error());
+      return true;
+    }
+    sent(*n);
+    return *n == unsent.size();
   }
 
   /// `n` more bytes have left.
@@ -359,7 +380,6 @@ class session {
     for (; s != nullptr && s->end <= upto; s = s->next()) {
       if (now == never) now = clock_.now();
       s->written_at = now;
-      call_bytes_ -= s->end - s->begin;
       if (s->by == nullptr) continue;
       auto& e = *static_cast<exchange*>(s->by);
       if (listens<frame_sent>(e.call_.events)) {
@@ -387,27 +407,31 @@ class session {
 
   task<> write_rest() {
     while (!ended_ && !out_.empty()) {
-      stall_timer_.set(
-          executor_, saturated_add(clock_.now(), options_.write_stall_max),
-          [](void* self) { static_cast<session*>(self)->stalled(); }, this);
+      watch_stall(true);
       auto const ready = co_await stream_.writable();
-      stall_timer_.unset();
+      watch_stall(false);
       if (ended_) break;
       if (!ready) {
         end(ready.error());
         break;
       }
-      bytes_view const unsent = out_.unsent();
-      auto const n = stream_.write(std::span{&unsent, 1});
-      if (!n) {
-        end(n.error());
-        break;
-      }
-      sent(*n);
+      writing_ = false;
+      hand_over();
+      writing_ = true;
       admit();
-      if (answer_bytes() <= options_.outbound_bytes_max) drained_.set();
+      if (out_.size() <= options_.outbound_bytes_max) drained_.set();
     }
     writing_ = false;
+  }
+
+  /// From now on the peer has to take bytes, or has not.
+  void watch_stall(bool on) {
+    if (on == stall_watched_) return;
+    stall_watched_ = on;
+    if (!on) return stall_timer_.unset();
+    stall_timer_.set(
+        executor_, saturated_add(clock_.now(), options_.write_stall_max),
+        [](void* self) { static_cast<session*>(self)->stalled(); }, this);
   }
 
   void stalled() { end(failure{kind::timed_out}.with_detail("the peer takes no bytes")); }
@@ -419,7 +443,7 @@ class session {
   void read() {
     corked_ = true;
     detail::lent_memory const lent;
-    for (int rounds = 0; rounds < 16 && !ended_ && answer_bytes() <= options_.outbound_bytes_max;
+    for (int rounds = 0; rounds < 16 && !ended_ && out_.size() <= options_.outbound_bytes_max;
          ++rounds) {
       auto const n = stream_.read(lent.span());
       if (!n) {
@@ -516,11 +540,27 @@ class session {
 
   task<> answer(message m) {
     ++serving_;
-    auto reply = co_await serve(std::move(m));
+    try {
+      auto reply = co_await serve(std::move(m));
+      if (reply && !ended_) answer_with(*reply);
+    } catch (...) {
+      broken();
+    }
     --serving_;
-    if (reply)
-      static_cast<void>(
-          send(*reply));  // its only failures: the session has ended, or is over its bounds
+  }
+
+  /// However many bytes wait: there are at most `requests_max` answers, and the reader pauses.
+  void answer_with(message const& m) {
+    auto const staged = stage(m);
+    if (staged) return;
+    failure const why = staged.error();
+    notify(options_.events, frame_sent{nullptr, protocol_.id(m), {}, &why, {}});
+  }
+
+  /// Something of the user's threw: the session ends, nobody is left waiting, and `run` rethrows it.
+  void broken() noexcept {
+    if (!thrown_) thrown_ = std::current_exception();
+    end(failure{kind::shut_down}.with_detail("a handler threw"));
   }
 
   void pushed(message m, bytes_view bytes, relation const& r) {
@@ -614,6 +654,7 @@ class session {
   std::uint64_t number_;
   scope* scope_ = nullptr;
   std::optional<failure> ended_;
+  std::exception_ptr thrown_;
 
   detail::slot_table slots_;
   std::deque<exchange*> waiting_;
@@ -621,11 +662,11 @@ class session {
   timeout deadline_timer_;
 
   detail::outbound out_;
-  std::size_t call_bytes_ = 0;  ///< of requests that are not wholly sent
   std::deque<mark> marks_;
   timeout stall_timer_;
   event drained_;
-  bool writing_ = false;
+  bool writing_ = false;  ///< `write_rest` is under way
+  bool stall_watched_ = false;
   bool corked_ = false;
 
   byte_buffer rest_;
