@@ -438,6 +438,63 @@ BOOST_AUTO_TEST_CASE(shows_where_a_suspended_chain_stands) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(goes_on_after_an_operation_that_could_not_be_started) {
+  auto refuses = [](auto&& token) {
+    auto initiation = [](auto handler) {
+      static_cast<void>(handler);
+      throw std::runtime_error("cannot start");
+    };
+    return asio::async_initiate<decltype(token), void(boost::system::error_code)>(initiation,
+                                                                                  token);
+  };
+  auto child = [&]() -> task<int> {
+    try {
+      static_cast<void>(co_await refuses(use_task));
+    } catch (std::runtime_error const&) {
+      co_return 1;
+    }
+    co_return 0;
+  };
+  auto body = [&]() -> task<int> {
+    int n = 0;
+    for (int i = 0; i < 10; ++i) n += co_await child();
+    co_await asio::post(co_await cleat::this_chain::executor, use_task);
+    for (int i = 0; i < 10; ++i) n += co_await child();
+    co_return n;
+  };
+  BOOST_TEST(run(body()) == 20);
+}
+
+BOOST_AUTO_TEST_CASE(a_cancellation_signal_may_go_before_its_context) {
+  auto alive = std::make_shared<int>(0);
+  std::weak_ptr<int> const watch = alive;
+  {
+    asio::io_context context;
+    asio::cancellation_signal signal;  // destroyed first
+    auto body = [&](std::shared_ptr<int> p) -> task<> {
+      asio::steady_timer timer{context, 1h};
+      static_cast<void>(co_await timer.async_wait(use_task));
+      ++*p;
+    };
+    cleat::spawn(context.get_executor(), body(std::move(alive)),
+                 asio::bind_cancellation_slot(signal.slot(), asio::detached));
+    context.poll();
+  }
+  BOOST_TEST(watch.expired());
+}
+
+BOOST_AUTO_TEST_CASE(shows_a_running_chain_from_inside) {
+  asio::io_context context;
+  std::ostringstream out;
+  auto body = [&]() -> task<> {
+    static_cast<void>(co_await one());
+    cleat::dump_chains(context, out);
+  };
+  cleat::spawn(context.get_executor(), body());
+  context.run();
+  BOOST_TEST(out.str().find("(running)") != std::string::npos);
+}
+
 // What a task may await is a closed list.
 static_assert(cleat::AwaitableInTask<task<int>>);
 static_assert(cleat::AwaitableInTask<asio::awaitable<int>>);

@@ -236,6 +236,20 @@ BOOST_AUTO_TEST_CASE(a_budget_lets_a_fifth_of_the_requests_be_tried_again_beside
   BOOST_TEST(granted == 10);
 }
 
+BOOST_AUTO_TEST_CASE(a_budget_may_allow_less_than_one_retry_a_second) {
+  manual_time time;
+  retry_budget::settings seldom;
+  seldom.deposit = 0;
+  seldom.floor = 0.5;
+  retry_budget budget{seldom};
+  int granted = 0;
+  for (int second = 0; second < 20; ++second) {
+    granted += budget.withdraw(time.now() + std::chrono::seconds{second}) ? 1 : 0;
+  }
+  BOOST_TEST(granted >= 9);
+  BOOST_TEST(granted <= 10);
+}
+
 BOOST_AUTO_TEST_CASE(an_empty_budget_ends_the_call_with_its_first_failure_and_is_told) {
   struct watcher {
     using listens_to =

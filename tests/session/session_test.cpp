@@ -41,10 +41,11 @@ task<> run_one(session& s) { static_cast<void>(co_await s.run()); }
 /// Two ends and a test body beside them; both ends are closed and joined after it.
 class fixture {
  public:
-  explicit fixture(cleat::session_options client_options = {}, memory_stream::options pipe = {})
+  explicit fixture(cleat::session_options client_options = {}, memory_stream::options pipe = {},
+                   cleat::session_options server_options = {})
       : ends(cleat::memory_pair(context.get_executor(), pipe)),
         client(std::move(ends.first), protocol{}, client_options),
-        server(std::move(ends.second), protocol{}) {}
+        server(std::move(ends.second), protocol{}, server_options) {}
 
   void run(task<> body) {
     auto all = [](fixture& f, task<> b) -> task<> {
@@ -410,6 +411,124 @@ BOOST_AUTO_TEST_CASE(asks_more_at_once_than_fits_on_the_way_without_stopping_its
   context.run();
   done.get();
   BOOST_TEST(answered == 300);
+}
+
+BOOST_AUTO_TEST_CASE(closing_sends_no_call_that_waited_for_a_place) {
+  cleat::session_options options;
+  options.calls_max = 1;
+  fixture f{options};
+  std::vector<std::string> served;
+  f.server.respond = [&](message const& m) { served.emplace_back(m.device_id->view()); };
+  auto body = [&](fixture& fx) -> task<> {
+    std::vector<certainty> sure;
+    auto ask = [&](std::string device) -> task<> {
+      reply const r = co_await fx.client.call(request::turn(device, true), fx.new_call());
+      BOOST_REQUIRE(!r.has_value());
+      sure.push_back(r.error().sure());
+    };
+    environment& env = co_await cleat::this_chain::environment;
+    scope beside{env};
+    beside.spawn(ask("sent"));
+    beside.spawn(ask("waiting"));
+    fx.client.close();
+    co_await beside.join();
+    co_await hops(10);
+    BOOST_TEST((sure == std::vector{certainty::maybe_executed, certainty::not_sent}));
+    BOOST_TEST((served == std::vector<std::string>{"sent"}));
+  };
+  f.run(body(f));
+}
+
+BOOST_AUTO_TEST_CASE(sends_all_answers_however_many_become_ready_at_once) {
+  cleat::session_options tight;
+  tight.outbound_bytes_max = 500;
+  memory_stream::options pipe;
+  pipe.buffer_bytes_max = 400;
+  fixture f{{}, pipe, tight};
+  int asked = 0;
+  f.server.serve = [&](message m) -> task<result<message>> {
+    ++asked;
+    while (asked < 40) co_await hop();
+    co_return message::ack(m, true);
+  };
+  auto body = [&](fixture& fx) -> task<> {
+    int answered = 0;
+    auto ask = [&]() -> task<> {
+      reply const r = co_await fx.client.call(request::turn("lamp", true), fx.new_call(1min));
+      answered += r.has_value() ? 1 : 0;
+    };
+    environment& env = co_await cleat::this_chain::environment;
+    scope beside{env};
+    for (int i = 0; i < 40; ++i) beside.spawn(ask());
+    co_await beside.join();
+    BOOST_TEST(answered == 40);
+  };
+  f.run(body(f));
+}
+
+BOOST_AUTO_TEST_CASE(a_handler_that_throws_ends_the_session_and_the_exception_leaves_through_run) {
+  asio::io_context context;
+  auto [near, far] = cleat::memory_pair(context.get_executor());
+  session client{std::move(near), protocol{}};
+  session server{std::move(far), protocol{}};
+  server.serve = [](message) -> task<result<message>> {
+    co_await hop();
+    throw std::runtime_error("lamp broken");
+  };
+  std::string thrown;
+  auto serving = [&]() -> task<> {
+    try {
+      static_cast<void>(co_await server.run());
+    } catch (std::runtime_error const& e) {
+      thrown = e.what();
+    }
+  };
+  auto body = [&]() -> task<> {
+    environment& env = co_await cleat::this_chain::environment;
+    scope beside{env};
+    beside.spawn(serving());
+    beside.spawn(run_one(client));
+    cleat::call c{context.get_executor()};
+    c.tighten(c.now() + 5s);
+    reply const r = co_await client.call(request::turn("lamp", true), c);
+    BOOST_TEST((!r && r.error().why() == kind::closed));
+    co_await beside.join();
+  };
+  auto done = cleat::spawn(context.get_executor(), body(), asio::use_future);
+  context.run();
+  done.get();
+  BOOST_TEST(thrown == "lamp broken");
+}
+
+BOOST_AUTO_TEST_CASE(does_not_blame_a_peer_that_takes_nothing_while_nothing_waits) {
+  cleat::session_options options;
+  options.write_stall_max = 20ms;
+  memory_stream::options pipe;
+  pipe.buffer_bytes_max = 91;  // one request
+  auto nobody_reads = [&](asio::io_context& context) -> task<> {
+    auto [near, far] = cleat::memory_pair(context.get_executor(), pipe);
+    session client{std::move(near), protocol{}, options};
+    environment& env = co_await cleat::this_chain::environment;
+    auto& time = cleat::clock::of(env.executor());
+    auto ask = [&](std::chrono::nanoseconds limit) -> task<> {
+      cleat::call c{context.get_executor()};
+      c.tighten(c.now() + limit);
+      static_cast<void>((co_await client.call(request::turn("DEVICE123", true), c)).has_value());
+    };
+    scope beside{env};
+    beside.spawn(run_one(client));
+    beside.spawn(ask(1h));   // fills the pipe
+    beside.spawn(ask(1ms));  // waits behind it, and is taken back
+    auto const slept = co_await cleat::sleep_until(time.now() + 60ms);
+    BOOST_TEST(slept.has_value());
+    BOOST_TEST(!client.ended());
+    client.close();
+    co_await beside.join();
+  };
+  asio::io_context context;
+  auto done = cleat::spawn(context.get_executor(), nobody_reads(context), asio::use_future);
+  context.run();
+  done.get();
 }
 
 BOOST_AUTO_TEST_CASE(drops_the_oldest_push_when_nobody_takes_them) {
