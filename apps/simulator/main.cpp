@@ -36,7 +36,7 @@ constexpr char const* footer = R"(Modes, one for each connection:
   reject          closes each connection as soon as it is accepted
   timeout         reads, does not act, never answers
   nack            does not act, answers no
-  nack_retryable  does not act, answers no for now
+  nack_retryable  does not act, answers no and may be asked again
   garbage         acts, answers random bytes
   unframed        acts, answers the three bytes ACK
   partial         acts, sends half the answer, closes

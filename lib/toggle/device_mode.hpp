@@ -18,7 +18,7 @@ enum class device_mode : std::uint8_t {
   reject,          ///< closes a connection as soon as it is accepted: nothing is read
   timeout,         ///< reads, does not act, never answers
   nack,            ///< does not act, answers no
-  nack_retryable,  ///< does not act, answers no for now
+  nack_retryable,  ///< does not act, answers no and may be asked again
   garbage,         ///< acts and answers random bytes
   unframed,        ///< acts and answers the three bytes `ACK`, as old devices do
   partial,         ///< acts, sends half the answer, closes
