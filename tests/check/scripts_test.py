@@ -36,7 +36,7 @@ class Scripts(tree.Planted):
     def setUp(self):
         super().setUp()
         (self.tree / 'scripts').mkdir()
-        for name in ('app', 'run', 'tally'):
+        for name in ('app', 'build', 'run', 'tally'):
             shutil.copy(tree.ROOT / 'scripts' / name, self.tree / 'scripts' / name)
         self.write('scripts/setup', '#!/bin/sh\n', executable=True)
         self.write('straw/meson', STRAW_MESON, executable=True)

@@ -14,9 +14,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <map>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -72,6 +74,12 @@ class world {
     history_.note(elapsed(), what, who, a, b);
   }
 
+  /// Counts something by name, for the summary of a sweep. `what` is a literal.
+  void tally(std::string_view what, std::uint64_t times = 1) { tallies_[what] += times; }
+  [[nodiscard]] std::map<std::string_view, std::uint64_t> const& tallies() const noexcept {
+    return tallies_;
+  }
+
   /// Does one thing: a piece of work that is ready, or the jump to the next moment at which there is some. False when
   /// nothing is left to do. Throws `stuck` if time does not go on.
   bool step();
@@ -98,6 +106,7 @@ class world {
   std::uint64_t seed_;
   sim::random random_;
   sim::history history_;
+  std::map<std::string_view, std::uint64_t> tallies_;
   sim::network network_;
 
  public:

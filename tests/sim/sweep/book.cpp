@@ -1,0 +1,170 @@
+#include "book.hpp"
+
+#include <cleat/base/ids.hpp>
+
+#include <chrono>
+
+namespace sweeping {
+
+using cleat::certainty;
+using cleat::kind;
+
+namespace {
+
+/// A call that ends on time may end one turn of the event loop later, and that takes no virtual time.
+constexpr cleat::duration tick{0};
+
+[[nodiscard]] std::string name_of(std::uint64_t operation) {
+  return std::string{cleat::hex16(operation).view()};
+}
+
+}  // namespace
+
+book::entry* book::find(std::uint64_t operation, std::string_view who) {
+  auto const found = calls_.find(operation);
+  bool const known = trial_.expect(found != calls_.end(), who, name_of(operation));
+  return known ? &found->second : nullptr;
+}
+
+void book::began(cleat::call const& c, cleat::time_point deadline, bool acts) {
+  entry& e = calls_[c.operation];
+  e.deadline = deadline;
+  e.acts = acts;
+  e.repeatable = c.repeatable;
+  trial_.world.note("call", c.peer, c.operation, c.repeatable ? 1 : 0);
+}
+
+void book::cancelled(std::uint64_t operation) {
+  entry* const e = find(operation, "only calls that began are given up");
+  if (e == nullptr || e->ended) return;
+  e->given_up = trial_.world.now();
+  trial_.world.note("given up", "", operation);
+}
+
+void book::ended(std::uint64_t operation, cleat::failure const* why) {
+  entry* const e = find(operation, "only calls that began end");
+  if (e == nullptr) return;
+  trial_.expect(!e->ended, "a call ends once", name_of(operation));
+  e->ended = true;
+  e->succeeded = why == nullptr;
+  if (why != nullptr) e->sure = why->sure();
+  auto const now = trial_.world.now();
+  std::string const detail = why == nullptr ? "" : why->message();
+  trial_.world.note(why == nullptr ? "success" : to_string(why->why()), detail, operation,
+                    static_cast<std::uint64_t>(e->sure));
+  trial_.expect(now <= e->deadline + tick, "a call ends by its deadline", detail);
+  if (e->given_up != cleat::never)
+    trial_.expect(now <= e->given_up + tick, "a call that is given up ends at once", detail);
+  trial_.expect(e->attempts <= terms_.attempts_max, "no more attempts than allowed", detail);
+  if (why == nullptr) return;
+  if (why->why() == kind::overloaded) trial_.reached("queue full");
+  if (why->why() == kind::cancelled)
+    trial_.reached(e->sure == certainty::not_sent ? "cancelled before it was sent"
+                                                  : "cancelled after it was sent");
+  if (why->why() == kind::timed_out && e->sure == certainty::not_sent)
+    trial_.reached("timed out before it was sent");
+  if (why->attempts() > 1 && e->sure == certainty::maybe_executed && why->sure() != e->sure)
+    trial_.reached("an earlier attempt was worse");
+}
+
+void book::executed(std::uint64_t operation) {
+  entry* const e = find(operation, "a device carries out only what somebody asked for");
+  if (e == nullptr) return;
+  ++e->executions;
+  trial_.world.note("executed", "", operation, e->executions);
+  if (e->ended) trial_.reached("carried out after its caller had given up");
+  if (e->executions > 1) trial_.reached("a repeatable call was carried out twice");
+  trial_.expect(e->repeatable || e->executions == 1,
+                "what must not be repeated is carried out at most once", name_of(operation));
+}
+
+void book::executed(std::string_view message_id) {
+  auto const found = by_message_.find(message_id);
+  bool const known = trial_.expect(found != by_message_.end(),
+                                   "a device carries out only what was sent", message_id);
+  if (known) executed(found->second);
+}
+
+void book::close() {
+  for (auto const& [operation, e] : calls_) {
+    trial_.expect(e.ended, "every call ends", name_of(operation));
+    if (!e.acts || !e.ended) continue;
+    if (e.succeeded) {
+      trial_.expect(e.executions > 0, "a call that succeeded was carried out", name_of(operation));
+    } else if (e.sure != certainty::maybe_executed) {
+      trial_.expect(e.executions == 0,
+                    "a call that ends as not_sent or rejected was not carried out",
+                    name_of(operation));
+    }
+  }
+}
+
+// ---- the observer --------------------------------------------------------------------------------
+
+void book::on(cleat::call_started const& e) noexcept {
+  ++budgets_.try_emplace(std::string{e.of.peer}).first->second.calls;
+}
+
+void book::on(cleat::attempt_started const& e) noexcept {
+  if (auto const found = calls_.find(e.of.operation); found != calls_.end())
+    ++found->second.attempts;
+}
+
+void book::on(cleat::retry_scheduled const& e) noexcept {
+  budget& b = budgets_.try_emplace(std::string{e.of.peer}).first->second;
+  ++b.retries;
+  trial_.reached("another attempt");
+  auto const seconds = std::chrono::duration<double>(trial_.world.elapsed()).count();
+  auto const& s = terms_.budget;
+  double const allowed = s.deposit * static_cast<double>(b.calls) + s.floor * (seconds + 1);
+  trial_.expect(static_cast<double>(b.retries) <= allowed + 0.001,
+                "retries stay within their budget", e.of.peer);
+  trial_.expect(e.of.now() + e.wait < e.of.deadline(),
+                "no wait between attempts that outlasts the deadline");
+}
+
+void book::on(cleat::retry_budget_empty const&) noexcept { trial_.reached("budget empty"); }
+
+void book::on(cleat::frame_sent const& e) noexcept {
+  // Also with an error: what has begun may still arrive whole.
+  if (e.of != nullptr)
+    by_message_.insert_or_assign(std::string{std::string_view{e.id}}, e.of->operation);
+  if (e.error != nullptr) {
+    trial_.reached(e.bytes.empty() ? "left in mid-frame" : "left before the frame");
+    return;
+  }
+  trial_.world.note("sent", e.id, e.of != nullptr ? e.of->operation : 0, e.bytes.size());
+}
+
+void book::on(cleat::frame_received const& e) noexcept {
+  using cleat::verdict;
+  trial_.world.note("received", e.id, static_cast<std::uint64_t>(e.as), e.bytes.size());
+  if (e.as == verdict::late) trial_.reached("late answer met a tombstone");
+  if (e.as == verdict::unmatched) trial_.reached("answer that nobody awaits");
+  if (e.as == verdict::progress) trial_.reached("receipt");
+  if (!e.note.empty()) trial_.reached("unframed answer");
+}
+
+void book::on(cleat::answer_missing const& e) noexcept {
+  trial_.world.note("no answer", e.id, e.of.operation, static_cast<std::uint64_t>(e.why.why()));
+  if (e.why.why() == kind::reset) trial_.reached("reset between write and answer");
+  if (e.why.why() == kind::closed) trial_.reached("closed between write and answer");
+  if (e.why.why() == kind::timed_out) trial_.reached("no answer in time");
+}
+
+void book::on(cleat::decode_failed const& e) noexcept {
+  trial_.world.note("unreadable", e.id, e.lost ? 1 : 0, e.bytes.size());
+  trial_.reached(e.lost ? "stream lost" : "unreadable frame skipped");
+}
+
+void book::on(cleat::push_dropped const&) noexcept { trial_.reached("push dropped"); }
+
+void book::on(cleat::session_ended const& e) noexcept {
+  trial_.world.note("session ended", e.peer, static_cast<std::uint64_t>(e.why.why()));
+  if (e.why.detail() == "the peer takes no bytes") trial_.reached("peer took no bytes");
+  if (e.why.detail() == "the peer left too many requests unanswered")
+    trial_.reached("peer left too much unanswered");
+  if (e.why.detail() == "the peer asks too much at once") trial_.reached("peer asked too much");
+}
+
+}  // namespace sweeping
