@@ -1,11 +1,10 @@
 #define BOOST_TEST_MODULE middleware
-#include "../support/manual_time.hpp"
-
 #include <cleat/middleware/deadline.hpp>
 #include <cleat/middleware/middleware.hpp>
 #include <cleat/middleware/observe.hpp>
 #include <cleat/middleware/retry.hpp>
 #include <cleat/service/any_service.hpp>
+#include <cleat/sim/world.hpp>
 
 #include <boost/test/unit_test.hpp>
 
@@ -21,7 +20,7 @@ using cleat::response_of;
 using cleat::result;
 using cleat::Service;
 using cleat::task;
-using cleat::test::manual_time;
+using cleat::sim::world;
 using namespace std::chrono_literals;
 
 namespace {
@@ -56,14 +55,14 @@ auto letter(char l) {
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(composes_from_the_outside_in) {
-  manual_time time;
+  world time{1};
   auto service = letter('a') | letter('b') | letter('c') | echo;
   auto const r = time.run(service("-", time.new_call()));
   BOOST_TEST(r.value() == "-abccba");
 }
 
 BOOST_AUTO_TEST_CASE(takes_lambdas_beside_its_own) {
-  manual_time time;
+  world time{1};
   auto shout = [](std::string q, call c, auto& next) -> task<result<std::string>> {
     auto r = co_await next(std::move(q), c);
     if (!r) co_return r;
@@ -75,7 +74,7 @@ BOOST_AUTO_TEST_CASE(takes_lambdas_beside_its_own) {
 }
 
 BOOST_AUTO_TEST_CASE(makes_a_call_of_its_own_when_none_is_given) {
-  manual_time time;
+  world time{1};
   std::uint64_t operation = 0;
   auto noting = [&](std::string q, call c) -> task<result<std::string>> {
     operation = c.operation;
@@ -87,7 +86,7 @@ BOOST_AUTO_TEST_CASE(makes_a_call_of_its_own_when_none_is_given) {
 }
 
 BOOST_AUTO_TEST_CASE(a_deadline_only_ever_comes_nearer) {
-  manual_time time;
+  world time{1};
   std::vector<cleat::duration> left;
   auto noting = [&](std::string q, call c) -> task<result<std::string>> {
     left.push_back(c.deadline() - c.now());
@@ -101,7 +100,7 @@ BOOST_AUTO_TEST_CASE(a_deadline_only_ever_comes_nearer) {
 }
 
 BOOST_AUTO_TEST_CASE(ten_lines_make_a_middleware) {
-  manual_time time;
+  world time{1};
   auto slow = [](std::string q, call c) -> task<result<std::string>> {
     auto const slept = co_await cleat::sleep_until(c.now() + (q == "slow" ? 1s : 1ms));
     if (!slept) co_return slept.error();
@@ -118,7 +117,7 @@ BOOST_AUTO_TEST_CASE(ten_lines_make_a_middleware) {
 }
 
 BOOST_AUTO_TEST_CASE(any_service_holds_any_of_them) {
-  manual_time time;
+  world time{1};
   std::vector<any_service<std::string, std::string>> all;
   all.emplace_back(echo);
   all.emplace_back(letter('a') | echo);

@@ -1,9 +1,8 @@
 #define BOOST_TEST_MODULE retry
-#include "../support/manual_time.hpp"
-
 #include <cleat/middleware/deadline.hpp>
 #include <cleat/middleware/observe.hpp>
 #include <cleat/middleware/retry.hpp>
+#include <cleat/sim/world.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/detached.hpp>
@@ -29,7 +28,7 @@ using cleat::retry;
 using cleat::retry_budget;
 using cleat::task;
 using cleat::time_point;
-using cleat::test::manual_time;
+using cleat::sim::world;
 using namespace std::chrono_literals;
 
 namespace {
@@ -62,14 +61,14 @@ failure timed_out() { return failure{kind::timed_out, certainty::maybe_executed}
 backoff fixed() { return backoff::additive(250ms, 0ms); }
 
 template <class Service>
-result<std::string> ask(manual_time& time, Service& service, call c) {
+result<std::string> ask(world& time, Service& service, call c) {
   return time.run(service(std::string{"it"}, c));
 }
 
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(gives_the_first_success) {
-  manual_time time;
+  world time{1};
   script s;
   s.failures = {refused(), timed_out()};
   auto service = retry(3).wait(fixed()) | scripted(s);
@@ -79,7 +78,7 @@ BOOST_AUTO_TEST_CASE(gives_the_first_success) {
 }
 
 BOOST_AUTO_TEST_CASE(waits_twice_as_long_each_time) {
-  manual_time time;
+  world time{1};
   script s;
   s.failures = {refused(), refused(), refused()};
   auto service = retry(4).wait(fixed()) | scripted(s);
@@ -91,7 +90,7 @@ BOOST_AUTO_TEST_CASE(waits_twice_as_long_each_time) {
 }
 
 BOOST_AUTO_TEST_CASE(keeps_the_operation_over_all_attempts_and_numbers_them) {
-  manual_time time;
+  world time{1};
   script s;
   s.failures = {refused(), refused()};
   auto service = retry(3) | scripted(s);
@@ -105,7 +104,7 @@ BOOST_AUTO_TEST_CASE(keeps_the_operation_over_all_attempts_and_numbers_them) {
 }
 
 BOOST_AUTO_TEST_CASE(says_how_many_attempts_failed_and_how_sure_it_is_at_the_worst) {
-  manual_time time;
+  world time{1};
   script s;
   s.failures = {timed_out(), refused()};
   auto service = retry(2) | scripted(s);
@@ -143,7 +142,7 @@ BOOST_AUTO_TEST_CASE(tries_again_only_what_may_help) {
   };
   for (row const& it : rows) {
     BOOST_TEST_CONTEXT(it.f.message() << (it.repeatable ? ", repeatable" : "")) {
-      manual_time time;
+      world time{1};
       script s;
       s.failures = {it.f};
       auto service = retry(2) | scripted(s);
@@ -156,7 +155,7 @@ BOOST_AUTO_TEST_CASE(tries_again_only_what_may_help) {
 }
 
 BOOST_AUTO_TEST_CASE(waits_as_long_as_the_peer_asks) {
-  manual_time time;
+  world time{1};
   script s;
   s.failures = {failure{kind::rejected, certainty::rejected}.with_retry_after(3s)};
   auto service = retry(2).wait(fixed()) | scripted(s);
@@ -165,7 +164,7 @@ BOOST_AUTO_TEST_CASE(waits_as_long_as_the_peer_asks) {
 }
 
 BOOST_AUTO_TEST_CASE(limits_each_attempt_and_all_of_them) {
-  manual_time time;
+  world time{1};
   script s;
   s.takes = 10s;
   auto service = deadline(4s) | retry(5).per_attempt(1500ms).wait(fixed()) | scripted(s);
@@ -177,7 +176,7 @@ BOOST_AUTO_TEST_CASE(limits_each_attempt_and_all_of_them) {
 }
 
 BOOST_AUTO_TEST_CASE(does_not_wait_for_an_attempt_that_would_begin_after_the_deadline) {
-  manual_time time;
+  world time{1};
   script s;
   s.failures = {refused()};
   auto service = deadline(200ms) | retry(2).wait(fixed()) | scripted(s);
@@ -187,7 +186,7 @@ BOOST_AUTO_TEST_CASE(does_not_wait_for_an_attempt_that_would_begin_after_the_dea
 }
 
 BOOST_AUTO_TEST_CASE(ends_soon_when_it_is_cancelled_while_it_waits) {
-  manual_time time;
+  world time{1};
   script s;
   s.failures = {timed_out(), timed_out()};
   auto service = retry(3).wait(fixed()) | scripted(s);
@@ -208,7 +207,7 @@ BOOST_AUTO_TEST_CASE(ends_soon_when_it_is_cancelled_while_it_waits) {
 }
 
 BOOST_AUTO_TEST_CASE(jitter_differs_between_peers_and_operations_and_repeats_with_them) {
-  manual_time time;
+  world time{1};
   call a = time.new_call();
   a.peer = "lamp a";
   call b = a;
@@ -222,7 +221,7 @@ BOOST_AUTO_TEST_CASE(jitter_differs_between_peers_and_operations_and_repeats_wit
 }
 
 BOOST_AUTO_TEST_CASE(a_budget_lets_a_fifth_of_the_requests_be_tried_again_beside_the_floor) {
-  manual_time time;
+  world time{1};
   retry_budget budget;
   time_point const now = time.now();
   for (int i = 0; i < 100; ++i) budget.deposit();
@@ -237,7 +236,7 @@ BOOST_AUTO_TEST_CASE(a_budget_lets_a_fifth_of_the_requests_be_tried_again_beside
 }
 
 BOOST_AUTO_TEST_CASE(a_budget_may_allow_less_than_one_retry_a_second) {
-  manual_time time;
+  world time{1};
   retry_budget::settings seldom;
   seldom.deposit = 0;
   seldom.floor = 0.5;
@@ -261,7 +260,7 @@ BOOST_AUTO_TEST_CASE(an_empty_budget_ends_the_call_with_its_first_failure_and_is
     int scheduled = 0;
     int failed = 0;
   };
-  manual_time time;
+  world time{1};
   script s;
   s.failures.assign(100, refused());
   watcher w;
@@ -282,7 +281,7 @@ BOOST_AUTO_TEST_CASE(budgets_are_per_peer_unless_one_is_shared) {
   one.deposit = 0;
   one.floor = 1;
   for (bool const shared : {false, true}) {
-    manual_time time;
+    world time{1};
     script s;
     s.failures.assign(100, refused());
     auto make = [&] {

@@ -83,6 +83,12 @@ BOOST_AUTO_TEST_CASE(who_turns_on_the_spot_is_stopped) {
   BOOST_CHECK_THROW(w.run(turns_on_the_spot(w)), stuck);
 }
 
+BOOST_AUTO_TEST_CASE(who_is_not_done_in_time_is_stopped) {
+  world w{1};
+  w.limit(1h);
+  BOOST_CHECK_THROW(w.run(after(w, 2h, 1)), stuck);
+}
+
 BOOST_AUTO_TEST_CASE(what_a_task_throws_is_thrown) {
   world w{1};
   auto const breaks = []() -> task<int> {

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 #include <utility>
@@ -32,18 +33,29 @@ class peer_role {
   virtual void misnumber(Message&, random&) {}
 };
 
+/// What a simulated peer does with one request. All but the first are mistakes.
+enum class deed : std::uint8_t {
+  well,          ///< it acts and answers
+  silent,        ///< it reads the request, and that is all
+  receipt_only,  ///< it sends the receipt and never acts
+  late,          ///< it acts at once, and answers later
+  twice,         ///< it answers twice
+  misnumbered,   ///< it acts, and its answer bears another number
+  garbage,       ///< it acts, and answers random bytes
+};
+
 /// How a simulated peer misbehaves, for each request by chance. All probabilities are 0 at first.
 class manners {
  public:
   manners() noexcept {}
 
-  double silent = 0;        ///< it reads the request, and that is all
-  double receipt_only = 0;  ///< it sends the receipt and never acts
-  double late = 0;          ///< it acts at once, and answers up to `late_max` later
-  duration late_max = std::chrono::seconds{10};
-  double twice = 0;        ///< it answers twice
-  double misnumbered = 0;  ///< it acts, and its answer bears another number
-  double garbage = 0;      ///< it acts, and answers random bytes
+  double silent = 0;
+  double receipt_only = 0;
+  double late = 0;
+  duration late_max = std::chrono::seconds{10};  ///< by how much at most, evenly spread
+  double twice = 0;
+  double misnumbered = 0;
+  double garbage = 0;
 };
 
 /// A simulated peer that speaks a codec: it listens on a host of the world's network, carries out what it is asked, and
@@ -74,6 +86,9 @@ class peer {
 
   /// How it behaves from here on.
   sim::manners manners;
+
+  /// What it does with the next requests; after those, chance and its manners decide.
+  void script(std::deque<deed> deeds) { script_ = std::move(deeds); }
 
   /// Serves until it is cancelled or its host crashes. May be called again after that.
   task<> run() {
@@ -154,41 +169,53 @@ class peer {
     return used;
   }
 
-  void handle(conversation& with, message const& request) {
-    bool const is_silent = random_.chance(manners.silent);
-    bool const only_receipt = random_.chance(manners.receipt_only);
-    bool const is_late = random_.chance(manners.late);
-    bool const doubles = random_.chance(manners.twice);
-    bool const misnumbers = random_.chance(manners.misnumbered);
-    bool const babbles = random_.chance(manners.garbage);
-    if (is_silent) return did("peer: silent");
-    if (auto const receipt = role_.receipt(request)) say(with, *receipt);
-    if (only_receipt) return did("peer: receipt only");
-    std::optional<message> answer = role_.carry_out(request);
-    if (!answer) return;
-    if (babbles) {
-      did("peer: garbage");
-      for (std::uint64_t n = random_.between(1, 64); n != 0; --n)
-        with.out.push_back(static_cast<std::byte>(random_.below(256)));
-      with.more.set();
-      return;
-    }
-    if (misnumbers) {
-      did("peer: misnumbered");
-      role_.misnumber(*answer, random_);
-    }
-    if (doubles) did("peer: twice");
-    if (is_late) {
-      did("peer: late");
-      with.beside.spawn(later(with, *std::move(answer), doubles));
-    } else {
-      answer_with(with, *answer, doubles);
-    }
+  [[nodiscard]] deed next_deed() {
+    deed what = deed::well;
+    // From the mildest to the worst, each drawn: one probability changed leaves the others their numbers.
+    if (random_.chance(manners.twice)) what = deed::twice;
+    if (random_.chance(manners.late)) what = deed::late;
+    if (random_.chance(manners.misnumbered)) what = deed::misnumbered;
+    if (random_.chance(manners.garbage)) what = deed::garbage;
+    if (random_.chance(manners.receipt_only)) what = deed::receipt_only;
+    if (random_.chance(manners.silent)) what = deed::silent;
+    if (script_.empty()) return what;
+    what = script_.front();
+    script_.pop_front();
+    return what;
   }
 
-  void answer_with(conversation& with, message const& m, bool twice) {
-    say(with, m);
-    if (twice) say(with, m);
+  void handle(conversation& with, message const& request) {
+    deed const what = next_deed();
+    if (what == deed::silent) return did("peer: silent");
+    if (auto const receipt = role_.receipt(request)) say(with, *receipt);
+    if (what == deed::receipt_only) return did("peer: receipt only");
+    std::optional<message> answer = role_.carry_out(request);
+    if (!answer) return;
+    switch (what) {
+      case deed::garbage:
+        did("peer: garbage");
+        return babble(with);
+      case deed::late:
+        did("peer: late");
+        return with.beside.spawn(later(with, *std::move(answer)));
+      case deed::misnumbered:
+        did("peer: misnumbered");
+        role_.misnumber(*answer, random_);
+        break;
+      case deed::twice:
+        did("peer: twice");
+        say(with, *answer);
+        break;
+      default:
+        break;
+    }
+    say(with, *answer);
+  }
+
+  void babble(conversation& with) {
+    for (std::uint64_t n = random_.between(1, 64); n != 0; --n)
+      with.out.push_back(static_cast<std::byte>(random_.below(256)));
+    with.more.set();
   }
 
   void say(conversation& with, message const& m) {
@@ -197,10 +224,10 @@ class peer {
     with.more.set();
   }
 
-  task<> later(conversation& with, message m, bool twice) {
+  task<> later(conversation& with, message m) {
     duration const wait = random_.between(duration{}, manners.late_max);
     auto const slept = co_await sleep_until(world_.now() + wait);
-    if (slept) answer_with(with, m, twice);
+    if (slept) say(with, m);
   }
 
   task<> write(conversation& with) {
@@ -225,6 +252,7 @@ class peer {
   C codec_;
   peer_role<message>& role_;
   random random_;
+  std::deque<deed> script_;
   std::vector<conversation*> conversations_;
 };
 

@@ -11,6 +11,7 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -74,6 +75,9 @@ class world {
     history_.note(elapsed(), what, who, a, b);
   }
 
+  /// A run that is not over after so much virtual time is `stuck`; at first a year.
+  void limit(duration most) noexcept { elapsed_max_ = most; }
+
   /// Counts something by name, for the summary of a sweep. `what` is a literal.
   void tally(std::string_view what, std::uint64_t times = 1) { tallies_[what] += times; }
   [[nodiscard]] std::map<std::string_view, std::uint64_t> const& tallies() const noexcept {
@@ -118,6 +122,7 @@ class world {
   clock* clock_;
   time_source* time_;
   time_point began_;
+  duration elapsed_max_ = std::chrono::hours{24 * 365};
   std::uint64_t steps_since_jump_ = 0;
 };
 

@@ -8,7 +8,10 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
@@ -36,8 +39,33 @@ class settings {
   std::vector<std::string> only;
   std::string regressions;
   unsigned threads = 0;
+  std::size_t failures = 5;
   bool trace = false;
 };
+
+/// The seed that this thread tries, for the words of one that dies.
+thread_local char const* scenario_under_way = "";
+thread_local std::uint64_t seed_under_way = 0;
+
+/// Names the seed, and lets the program die.
+void dying(int signal) {
+  std::array<char, 200> line{};
+  int const n =
+      std::snprintf(line.data(), line.size(), "\n%s, seed %llu:\n  the program dies of signal %d\n",
+                    scenario_under_way, static_cast<unsigned long long>(seed_under_way), signal);
+  static_cast<void>(write(STDOUT_FILENO, line.data(), static_cast<std::size_t>(n)));
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
+}
+
+/// The scenario, with its seed on the wall.
+cleat::sim::scenario announced(named_scenario const& s) {
+  return [&s](cleat::sim::trial& t) {
+    scenario_under_way = s.name.data();
+    seed_under_way = t.world.seed();
+    s.run(t);
+  };
+}
 
 /// A bar on the terminal, nothing elsewhere.
 class progress {
@@ -80,9 +108,22 @@ void summarize(named_scenario const& of, sweep_result const& r, cleat::duration 
             << virtually << " s of virtual time, twice, in " << std::setprecision(1) << wall
             << " s (" << std::setprecision(0) << 2 * virtually / wall << " times as fast), "
             << r.events << " events, " << r.checks << " checks\n";
-  for (auto const& [what, times] : r.tallies)
-    std::cout << "  " << std::left << std::setw(44) << what << std::right << std::setw(12) << times
-              << '\n';
+  auto const group = [&](std::string_view title, auto const& belongs) {
+    std::cout << "  " << title << '\n';
+    for (auto const& [what, times] : r.tallies) {
+      if (!belongs(what)) continue;
+      std::cout << "    " << std::left << std::setw(44) << what << std::right << std::setw(12)
+                << times << '\n';
+    }
+  };
+  auto const of_peer = [](std::string const& what) { return what.starts_with("peer: "); };
+  auto const of_network = [](std::string const& what) {
+    return std::ranges::any_of(cleat::sim::faults, [&](auto f) { return to_string(f) == what; });
+  };
+  group("faults of the network", of_network);
+  group("faults of the peers", of_peer);
+  group("rare paths that were taken",
+        [&](std::string const& what) { return !of_peer(what) && !of_network(what); });
 }
 
 /// Seeds that once found something: `SCENARIO SEED  # what it found`, a line each.
@@ -105,7 +146,7 @@ std::size_t run(named_scenario const& s, settings const& with, sweep_result& r) 
   std::size_t failed = 0;
   for (auto const& [name, seed] : regressions(with.regressions)) {
     if (name != s.name) continue;
-    for (auto const& f : cleat::sim::try_seed(seed, s.run).failures) {
+    for (auto const& f : cleat::sim::try_seed(seed, announced(s)).failures) {
       tell(s, f);
       ++failed;
     }
@@ -115,8 +156,9 @@ std::size_t run(named_scenario const& s, settings const& with, sweep_result& r) 
   options.from = with.from;
   options.seeds = with.seeds;
   options.threads = with.threads;
+  options.failures_max = with.failures;
   options.progress = [&](std::uint64_t done) { bar.at(done); };
-  r = cleat::sim::sweep(s.run, options);
+  r = cleat::sim::sweep(announced(s), options);
   for (auto const& f : r.failures) tell(s, f);
   failed += r.failures.size();
   if (with.seeds < seeds_that_reach_everything) return failed;
@@ -137,7 +179,7 @@ int sweep_all(settings const& with) {
     if (!wanted) continue;
     if (with.trace) {
       for (std::uint64_t seed = with.from; seed < with.from + with.seeds; ++seed) {
-        auto const r = cleat::sim::try_seed(seed, s->run, &std::cout);
+        auto const r = cleat::sim::try_seed(seed, announced(*s), &std::cout);
         for (auto const& f : r.failures) tell(*s, f);
         failed += r.failures.size();
         hash = cleat::mix64(hash ^ r.hash);
@@ -159,6 +201,7 @@ int sweep_all(settings const& with) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  for (int const signal : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL}) std::signal(signal, dying);
   auto& all = named_scenario::all();
   std::sort(all.begin(), all.end(), [](auto* a, auto* b) { return a->name < b->name; });
   settings with;
@@ -179,6 +222,9 @@ int main(int argc, char** argv) {
   app.add_option("--scenario", with.only, names)->check(CLI::IsMember(known));
   app.add_option("--threads", with.threads, "How many threads; 0: one for each processor")
       ->capture_default_str();
+  app.add_option("--failures", with.failures, "Stop after so many seeds that broke a promise")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   app.add_option("--regressions", with.regressions, "A file of seeds to try before the others");
   app.add_flag("--trace", with.trace, "Run each seed once and write every event");
   app.footer(

@@ -232,6 +232,7 @@ class run {
 
 void toggler(cleat::sim::trial& t) {
   run r{t};
+  t.world.limit(10min);
   t.world.run(r.everything());
 }
 
