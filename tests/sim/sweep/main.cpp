@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
@@ -20,6 +21,7 @@
 #include <map>
 #include <sstream>
 #include <string>
+#include <system_error>
 #include <vector>
 
 namespace {
@@ -198,6 +200,18 @@ int sweep_all(settings const& with) {
   return failed == 0 ? 0 : 1;
 }
 
+/// Says in words what a count has to be.
+CLI::Validator a_count(std::uint64_t least) {
+  auto check = [least](std::string& word) -> std::string {
+    std::uint64_t n = 0;
+    auto const [end, error] = std::from_chars(word.data(), word.data() + word.size(), n);
+    bool const whole = error == std::errc{} && end == word.data() + word.size();
+    if (whole && n >= least) return {};
+    return "'" + word + "' is not a whole number of at least " + std::to_string(least);
+  };
+  return CLI::Validator{check, ""};
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -211,8 +225,12 @@ int main(int argc, char** argv) {
       "scripts/sim"};
   app.add_option("--seeds", with.seeds, "How many seeds")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  app.add_option("--from", with.from, "The first seed")->capture_default_str();
+      ->check(a_count(1))
+      ->type_name("N");
+  app.add_option("--from", with.from, "The first seed")
+      ->capture_default_str()
+      ->check(a_count(0))
+      ->type_name("N");
   std::string names = "Only this scenario:";
   std::vector<std::string> known;
   for (named_scenario const* const s : all) {
@@ -221,11 +239,15 @@ int main(int argc, char** argv) {
   }
   app.add_option("--scenario", with.only, names)->check(CLI::IsMember(known));
   app.add_option("--threads", with.threads, "How many threads; 0: one for each processor")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(a_count(0))
+      ->type_name("N");
   app.add_option("--failures", with.failures, "Stop after so many seeds that broke a promise")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  app.add_option("--regressions", with.regressions, "A file of seeds to try before the others");
+      ->check(a_count(1))
+      ->type_name("N");
+  app.add_option("--regressions", with.regressions, "A file of seeds to try before the others")
+      ->type_name("FILE");
   app.add_flag("--trace", with.trace, "Run each seed once and write every event");
   app.footer(
       "Examples:\n"
