@@ -79,8 +79,10 @@ class network final : public boost::asio::execution_context::service {
     return model_->listen(executor, host, port);
   }
 
-  /// For simulations.
-  void replace(std::unique_ptr<model> with) { model_ = std::move(with); }
+  /// For simulations. Gives what was there, for those who stand in front of it.
+  std::unique_ptr<model> replace(std::unique_ptr<model> with) {
+    return std::exchange(model_, std::move(with));
+  }
 
  private:
   void shutdown() override {}
