@@ -46,13 +46,11 @@ class ledger final : public parley::listener {
   /// Calls end early when a frame is unreadable: then an answer may come too late for them.
   bool unreadable_fails_call = false;
 
-  /// `responding`: by the responder to the message that came last, before it is matched.
-  void cancelled(std::size_t tag, bool responding) {
-    if (calls[tag].cancelled_at != asked::unknown) return;
-    calls[tag].cancelled_at = events_.size() - (responding ? 1 : 0);
+  void cancelled(std::size_t tag) {
+    if (calls[tag].cancelled_at == asked::unknown) calls[tag].cancelled_at = events_.size();
   }
-  /// The message that came last was not looked at any more.
-  void ignored() { events_.back().looked_at = false; }
+  /// The responder is through with the message that came last, which is now matched.
+  void responded() { events_.push_back(heard_); }
 
   void opened(std::uint8_t tag, cleat::match_keys const& keys) override {
     calls[tag].keys = keys;
@@ -62,13 +60,12 @@ class ledger final : public parley::listener {
     events_.push_back(e);
   }
   void received(utterance const& m, cleat::relation const& r) override {
-    event e;
-    e.throws = parley::cannot_be_concluded(m);
-    e.message = true;
-    e.as = r.as;
-    e.keys = r.keys;
-    e.at = now_();
-    events_.push_back(e);
+    heard_ = event{};
+    heard_.throws = parley::cannot_be_concluded(m);
+    heard_.message = true;
+    heard_.as = r.as;
+    heard_.keys = r.keys;
+    heard_.at = now_();
   }
   [[nodiscard]] std::size_t serial() const override { return events_.size() - 1; }
 
@@ -88,7 +85,7 @@ class ledger final : public parley::listener {
           require(find(waiting, alone) == waiting.end(), "a number is used by one call at a time");
         }
         waiting.push_back(e.tag);
-      } else if (e.as == cleat::role::answer && e.looked_at) {
+      } else if (e.as == cleat::role::answer) {
         auto const slot = find(waiting, e.keys);
         if (slot == waiting.end()) continue;
         meant[*slot] = i;
@@ -148,7 +145,6 @@ class ledger final : public parley::listener {
     std::size_t tag = 0;
     cleat::role as = cleat::role::push;
     bool message = false;
-    bool looked_at = true;
     bool throws = false;
   };
 
@@ -177,6 +173,7 @@ class ledger final : public parley::listener {
 
   std::function<cleat::time_point()> now_;
   std::vector<event> events_;
+  event heard_;
 };
 
 }  // namespace fuzz

@@ -124,6 +124,17 @@ class history {
 
   static constexpr std::size_t pushes_sent_max = 200;
 
+  class counted {
+   public:
+    explicit counted(std::size_t& n) noexcept : n_(n) { ++n_; }
+    counted(counted const&) = delete;
+    counted& operator=(counted const&) = delete;
+    ~counted() { --n_; }
+
+   private:
+    std::size_t& n_;
+  };
+
   settings listening(settings s) {
     if (s.listens) s.session.events = &events_;
     return s;
@@ -267,10 +278,10 @@ class history {
     }
   }
 
-  void give_up(std::size_t which, bool responding = false) {
+  void give_up(std::size_t which) {
     if (callers_.empty()) return;
     which %= callers_.size();
-    ledger_.cancelled(which, responding);
+    ledger_.cancelled(which);
     callers_[which].emit(asio::cancellation_type::terminal);
   }
 
@@ -321,19 +332,20 @@ class history {
         break;
       case 3:
         if (!is_odd(m)) break;
-        ledger_.ignored();
         thrown_ = true;
         throw std::runtime_error("a responder that throws");
       case 4:
-        if (is_odd(m)) give_up(m.number, true);
+        if (is_odd(m)) give_up(m.number);
         break;
       default:
         break;
     }
-    if (session_.ended()) ledger_.ignored();
+    if (!session_.ended()) ledger_.responded();
   }
 
   task<cleat::result<utterance>> serve(utterance m) {
+    counted const one{serving_};
+    require(serving_ <= set_.session.requests_max, "requests of the peer are bounded");
     utterance answer{speech::reply, m.number, m.topic, m.tag, m.padding};
     if (m.topic == 1) {
       auto const slept = co_await cleat::sleep_until(time_.now() + milliseconds{m.tag * 10});
@@ -410,6 +422,7 @@ class history {
   }
 
   decisions& input_;
+  std::size_t serving_ = 0;
   seeded_time time_;
   checked_events events_;
   fuzz::ledger ledger_{[this] { return time_.now(); }};
