@@ -12,6 +12,7 @@
 #include <chrono>
 #include <deque>
 #include <optional>
+#include <stdexcept>
 #include <string>
 
 using namespace std::chrono_literals;
@@ -94,6 +95,39 @@ BOOST_AUTO_TEST_CASE(acts_and_spoils_its_answer) {
   BOOST_TEST((f.ask().error().why() == kind::malformed));
   BOOST_TEST(f.ask().has_value());
   BOOST_TEST(f.role.executions == 3);
+}
+
+BOOST_AUTO_TEST_CASE(what_its_role_throws_leaves_through_run) {
+  class broken final : public cleat::sim::peer_role<message> {
+   public:
+    std::optional<message> carry_out(message const&) override {
+      throw std::runtime_error{"a requirement of the test"};
+    }
+  };
+  world w{1};
+  broken role;
+  cleat::sim::peer<toggle::protocol> peer{w, "lamp", 9000, toggle::protocol{}, role};
+  w.spawn(peer.run());
+  auto const ask = [](world& in) -> task<result<toggle::response>> {
+    auto service =
+        cleat::deadline(1s) | cleat::per_call<toggle::protocol>(cleat::tcp{"lamp", 9000});
+    auto r = co_await service(toggle::request::turn("x", true), in.new_call());
+    in.network().crash("lamp");
+    co_return r;
+  };
+  BOOST_CHECK_EXCEPTION(static_cast<void>(w.run(ask(w))), std::runtime_error, [](auto const& e) {
+    return std::string{e.what()} == "a requirement of the test";
+  });
+}
+
+BOOST_AUTO_TEST_CASE(two_peers_on_one_port_are_a_mistake_that_is_told) {
+  fixture f{{}};
+  lamp other_role;
+  cleat::sim::peer<toggle::protocol> other{f.w, "lamp", 9000, toggle::protocol{}, other_role};
+  f.w.spawn(f.peer.run());
+  BOOST_CHECK_EXCEPTION(f.w.run(other.run()), std::logic_error, [](auto const& e) {
+    return std::string{e.what()}.find("already in use") != std::string::npos;
+  });
 }
 
 BOOST_AUTO_TEST_CASE(ends_when_its_host_crashes_and_serves_again_when_it_is_up) {

@@ -20,6 +20,7 @@ ROOT = HERE.parents[1]
 SEEDS = 1000
 PATIENCE = 600  # seconds for one build or one sweep
 # What instantiates the templates of the library, by scenario: it is compiled anew.
+ALL = list((HERE / 'planted').glob('*.patch'))
 UNITS = {
     'toggler': ('tests/sim/sweep/toggler.cpp', 'lib/toggle/device.cpp'),
     'hub': ('tests/sim/sweep/hub.cpp',),
@@ -89,18 +90,23 @@ def compiled(build, compiles, link, scenario, scratch):
     return scratch / 'sweep'
 
 
+def sweep(build, program, scenario):
+    return run(['env', f'LD_LIBRARY_PATH={build / "lib"}', str(program), '--scenario', scenario, '--seeds', str(SEEDS),
+                '--threads', '1', '--failures', '1'], build)
+
+
 def find(build, compiles, link, patch):
     """(seed, seconds, the sentence that found it)"""
-    scenario = re.search(r'^scenario: (\w+)$', patch.read_text(encoding='utf-8'), re.M)[1]
+    named = re.search(r'^scenario: (\w+)$', patch.read_text(encoding='utf-8'), re.M)
+    if named is None or named[1] not in UNITS:
+        raise Trouble(f'the patch does not begin with `scenario: NAME`; there are: {", ".join(UNITS)}')
+    scenario = named[1]
     with tempfile.TemporaryDirectory() as folder:
         scratch = pathlib.Path(folder)
         plant(patch, scratch)
         program = compiled(build, compiles, link, scenario, scratch)
         began = time.monotonic()
-        libraries = ':'.join(str(build / part) for part in ('lib',))
-        command = ['env', f'LD_LIBRARY_PATH={libraries}', str(program), '--scenario', scenario, '--seeds', str(SEEDS),
-                   '--threads', '1', '--failures', '1']
-        done = run(command, build)
+        done = sweep(build, program, scenario)
         seconds = time.monotonic() - began
     found = re.search(r'^\w+, seed (\d+):\n  (?:after \d+ ms: )?(.*)', done.stdout, re.M)
     if found is None:
@@ -114,9 +120,9 @@ def main(build, names):
     if built.returncode != 0:
         sys.exit(built.stdout[-3000:])
     compiles, link = commands(build)
-    patches = [p for p in sorted((HERE / 'planted').glob('*.patch')) if not names or p.stem in names]
-    if not patches:
-        sys.exit(f'planted: there is no such fault in {HERE / "planted"}')
+    patches = [p for p in sorted(ALL) if not names or p.stem in names]
+    if not patches or set(names) - {p.stem for p in patches}:
+        sys.exit(f'planted: there is no such fault; there are: {", ".join(sorted(p.stem for p in ALL))}')
     failed = 0
     print(f'{"fault":34} {"seed":>5} {"seconds":>8}  found as')
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -124,10 +130,16 @@ def main(build, names):
             try:
                 seed, seconds, sentence = search.result()
                 print(f'{patch.stem:34} {seed:5} {seconds:8.2f}  {sentence}', flush=True)
-            except (Trouble, subprocess.TimeoutExpired) as trouble:
+            except Exception as trouble:  # whatever it is, the others are tried
                 failed += 1
                 print(f'{patch.stem:34} NOT FOUND: {trouble}', flush=True)
-    print(f'{len(patches) - failed} passed, {failed} failed')
+        # Without a fault nothing is found, or what was found above proves nothing.
+        for scenario, done in [(s, pool.submit(sweep, build, build / 'tests/sim/sim_sweep', s)) for s in UNITS]:
+            if done.result().returncode != 0:
+                failed += 1
+                print(f'without a fault, the sweep of {scenario} fails all the same:\n{done.result().stdout[-3000:]}')
+    count = len(patches) + len(UNITS)
+    print(f'{count - failed} passed, {failed} failed')
     sys.exit(failed != 0)
 
 

@@ -83,6 +83,26 @@ BOOST_AUTO_TEST_CASE(who_turns_on_the_spot_is_stopped) {
   BOOST_CHECK_THROW(w.run(turns_on_the_spot(w)), stuck);
 }
 
+BOOST_AUTO_TEST_CASE(who_turns_on_the_spot_is_stopped_beside_others_too) {
+  world w{1};
+  w.spawn(turns_on_the_spot(w));
+  BOOST_CHECK_THROW(w.run_for(1s), stuck);
+  BOOST_CHECK_THROW(w.run(after(w, cleat::duration{}, 1)), stuck);
+}
+
+BOOST_AUTO_TEST_CASE(a_world_goes_on_after_somebody_was_stuck) {
+  world w{1};
+  cleat::event event;
+  auto const waits = [](cleat::event& e) -> task<int> {
+    static_cast<void>(co_await e.wait());
+    co_return 1;
+  };
+  BOOST_CHECK_THROW(w.run(waits(event)), stuck);
+  event.set();
+  w.run_for(1s);
+  BOOST_TEST(w.leftovers().empty());
+}
+
 BOOST_AUTO_TEST_CASE(who_is_not_done_in_time_is_stopped) {
   world w{1};
   w.limit(1h);

@@ -45,12 +45,13 @@ class transport_check {
 
   task<std::vector<std::string>> run() {
     using step = task<> (transport_check::*)(T&, T&);
-    static constexpr std::array<step, 10> steps = {
+    static constexpr std::array<step, 11> steps = {
         &transport_check::nothing_there,     &transport_check::gathers,
         &transport_check::carries_both_ways, &transport_check::pushes_back,
         &transport_check::cancelled_wait,    &transport_check::cancelled_with_data,
-        &transport_check::end_after_data,    &transport_check::close_ends_a_wait,
-        &transport_check::closed_for_good,   &transport_check::small_reads,
+        &transport_check::cancelled_before,  &transport_check::end_after_data,
+        &transport_check::close_ends_a_wait, &transport_check::closed_for_good,
+        &transport_check::small_reads,
     };
     for (step const s : steps) {
       auto pair = co_await connect_();
@@ -226,6 +227,27 @@ class transport_check {
     expect(outcome.has_value(), "a wait that is cancelled while bytes arrive ends");
     std::string const got = co_await take(a, 4);
     expect(got == "kept", "cancelling a wait while bytes arrive loses none");
+  }
+
+  task<> waiting_too_late(T& t, std::optional<result<void>>& out) {
+    event never_set;
+    static_cast<void>(co_await never_set.wait());  // ends when the chain is cancelled
+    auto r = co_await t.readable();
+    out.emplace(r);
+  }
+
+  task<> cancelled_before(T& a, T& b) {
+    put_all(b, "there");
+    auto wait = readable(a);
+    static_cast<void>(co_await ended(std::move(wait)));
+    std::optional<result<void>> outcome;
+    scope beside{env_};
+    beside.spawn(waiting_too_late(a, outcome));
+    beside.cancel();
+    co_await beside.join();
+    expect(
+        outcome && !*outcome && outcome->error().why() == kind::cancelled,
+        "a wait of a chain that was cancelled before ends as cancelled, also when bytes are there");
   }
 
   task<> end_after_data(T& a, T& b) {

@@ -1,6 +1,6 @@
 #include <cleat/sim/connection.hpp>
 
-#include <cleat/base/scope.hpp>
+#include <cleat/base/task.hpp>
 
 #include <algorithm>
 #include <string>
@@ -32,16 +32,19 @@ class connection::stream final : public any_stream::model {
     return of_->write(end_, gather);
   }
   void close() noexcept override { of_->close(end_); }
-  [[nodiscard]] environment::executor_type executor() const override { return of_->executor_; }
+  [[nodiscard]] environment::executor_type executor() const override {
+    return of_->executors_[end_];
+  }
 
  private:
   std::shared_ptr<connection> of_;
   std::size_t end_;
 };
 
-connection::connection(network& in, environment::executor_type executor, std::string host)
+connection::connection(network& in, environment::executor_type dialler,
+                       environment::executor_type listener, std::string host)
     : network_(in),
-      executor_(std::move(executor)),
+      executors_{std::move(dialler), std::move(listener)},
       host_(std::move(host)),
       number_(++in.connections_made_) {
   for (std::size_t end : {0U, 1U}) {
@@ -86,6 +89,8 @@ result<std::size_t> connection::read(std::size_t end, std::span<std::byte> into)
 task<result<void>> connection::readable(std::shared_ptr<connection> self, std::size_t end) {
   way& in = self->ways_[end];
   for (;;) {
+    bool const gone = co_await this_chain::cancelled;
+    if (gone) co_return failure{kind::cancelled};
     if (!self->open_[end]) break;
     bool const paused = !in.arrived.empty() && self->network_.clock_->now() < in.pause_until;
     if (!paused && (!in.arrived.empty() || self->ended(end))) break;
@@ -114,9 +119,11 @@ result<std::size_t> connection::write(std::size_t end, std::span<bytes_view cons
   std::size_t const n = bytes.size();
   network_.note("write", name(end), n, network_.digest(bytes));
   out.outstanding += n;
+  if (is_dead()) return n;  // nothing more can go wrong with it
   if (numbers.chance(c.vanish)) {
     network_.happened(fault::vanish, name(end));
     vanish();
+    return n;
   }
   bool const breaks = numbers.chance(c.reset);
   bool const before = numbers.chance(0.5);
@@ -147,13 +154,16 @@ result<std::size_t> connection::write(std::size_t end, std::span<bytes_view cons
   send(out, what::data, std::move(bytes), later);
   if (breaks) {
     network_.happened(fault::reset_after, name(end));
-    break_off();
+    send(out, what::rst, {});
+    send_reset(ways_[end]);
   }
   return n;
 }
 
 task<result<void>> connection::writable(std::shared_ptr<connection> self, std::size_t end) {
   way& out = self->ways_[1 - end];
+  bool const gone = co_await this_chain::cancelled;
+  if (gone) co_return failure{kind::cancelled};
   while (self->open_[end] && !self->reset_[end] &&
          out.outstanding >= self->network_.conditions_.window_bytes) {
     auto const woken = co_await out.may_write.wait();
@@ -172,11 +182,15 @@ void connection::close(std::size_t end) noexcept {
   if (reset_[end]) return;
   network_.note("close", name(end), unread ? 1 : 0);
   // As Linux does: who closes with bytes unread breaks the connection (RFC 2525, 2.17).
-  send(ways_[1 - end], unread ? what::rst : what::fin, {});
+  if (unread) {
+    send_reset(ways_[1 - end]);
+  } else {
+    send(ways_[1 - end], what::fin, {});
+  }
 }
 
 void connection::break_off() {
-  for (way& each : ways_) send(each, what::rst, {});
+  for (way& each : ways_) send_reset(each);
 }
 
 void connection::vanish() noexcept {
@@ -228,6 +242,17 @@ void connection::quicken() {
   }
 }
 
+/// What was sent before a reset may arrive before it, or not at all.
+void connection::send_reset(way& on) {
+  bool const loses = network_.random_.chance(0.5);
+  if (loses) {
+    on.flying.clear();
+    on.last_due = {};
+    on.arrival.unset();
+  }
+  send(on, what::rst, {});
+}
+
 /// Nothing overtakes what flies already.
 void connection::send(way& on, what kind, byte_buffer bytes, duration later) {
   if (vanished_) return;
@@ -242,7 +267,7 @@ void connection::arm(way& on) {
   on.arrival.unset();
   if (on.flying.empty()) return;
   on.arrival.set(
-      executor_, on.flying.front().due,
+      executors_[on.to], on.flying.front().due,
       [](void* self) {
         way& w = *static_cast<way*>(self);
         w.of->arrive(w);
@@ -304,6 +329,8 @@ listening::listening(network& in, environment::executor_type executor, std::stri
 listening::~listening() { close(); }
 
 task<result<any_stream>> listening::accept() {
+  bool const gone = co_await this_chain::cancelled;
+  if (gone) co_return failure{kind::cancelled, certainty::not_sent};
   while (open_ && waiting_.empty()) {
     auto const woken = co_await arrived_.wait();
     if (!woken) co_return woken.error().with(certainty::not_sent);

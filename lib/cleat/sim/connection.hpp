@@ -17,7 +17,8 @@ namespace cleat::sim::detail {
 /// A simulated TCP connection: two ends, and what flies between them. End 0 dialled, end 1 was accepted.
 class connection final : public std::enable_shared_from_this<connection> {
  public:
-  connection(network& in, environment::executor_type executor, std::string host);
+  connection(network& in, environment::executor_type dialler, environment::executor_type listener,
+             std::string host);
   connection(connection const&) = delete;
   connection& operator=(connection const&) = delete;
   ~connection();
@@ -26,6 +27,8 @@ class connection final : public std::enable_shared_from_this<connection> {
   [[nodiscard]] any_stream end(std::size_t which);
 
   [[nodiscard]] std::string const& host() const noexcept { return host_; }
+
+  [[nodiscard]] bool is_dead() const noexcept { return vanished_ || crashed_; }
 
   // What the network does to it.
   void break_off();        ///< both ends are told that it is gone
@@ -72,6 +75,7 @@ class connection final : public std::enable_shared_from_this<connection> {
     return !open_[end] || reset_[end] || ways_[end].fin;
   }
   void send(way& on, what kind, byte_buffer bytes, duration later = {});
+  void send_reset(way& on);
   void arm(way& on);
   void arrive(way& on);
   void arrive(way& on, segment s);
@@ -79,7 +83,7 @@ class connection final : public std::enable_shared_from_this<connection> {
   [[nodiscard]] std::string_view name(std::size_t end) const noexcept { return names_[end].view(); }
 
   network& network_;
-  environment::executor_type executor_;
+  std::array<environment::executor_type, 2> executors_;  ///< of each end
   std::string host_;
   std::uint64_t number_;
   std::array<text<31>, 2> names_;

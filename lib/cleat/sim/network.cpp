@@ -121,14 +121,18 @@ void network::reset(std::string const& host) {
 
 void network::vanish(std::string const& host) {
   each(host, [&](detail::connection& c) {
+    if (c.is_dead()) return;
     happened(fault::vanish, c.host());
     c.vanish();
   });
 }
 
 void network::stall(std::string const& host, duration by) {
-  happened(fault::stall, host);
-  each(host, [by](detail::connection& c) { c.stall(by); });
+  each(host, [&](detail::connection& c) {
+    if (c.is_dead()) return;
+    happened(fault::stall, c.host());
+    c.stall(by);
+  });
 }
 
 void network::each(std::string const& host, std::function<void(detail::connection&)> const& f) {
@@ -160,6 +164,7 @@ task<result<any_stream>> network::dial(std::string host, std::uint16_t port, tim
   auto const failed = [&address](kind why) {
     return failure{why, certainty::not_sent}.with_detail(address);
   };
+  auto const mine_on = co_await this_chain::executor;
   note("dial", host, port);
   dial_fate const fate = fate_of_dial(host);
   duration const round_trip = 2 * latency();
@@ -186,7 +191,7 @@ task<result<any_stream>> network::dial(std::string host, std::uint16_t port, tim
         co_return failed(kind::refused);
       detail::listening& by = *listener->second;
       if (!by.is_full()) {
-        auto const made = std::make_shared<detail::connection>(*this, by.executor(), host);
+        auto const made = std::make_shared<detail::connection>(*this, mine_on, by.executor(), host);
         note("connect", host, connections_made_);
         by.push(made->end(1));
         any_stream mine = made->end(0);
@@ -203,7 +208,10 @@ task<result<any_stream>> network::dial(std::string host, std::uint16_t port, tim
 result<any_listener> network::listen(environment::executor_type const& executor,
                                      std::string const& host, std::uint16_t port) {
   host_state& state = hosts_[host];
-  if (port == 0) port = state.next_port++;
+  while (port == 0 && state.next_port != 0) {
+    if (!state.listeners.contains(state.next_port)) port = state.next_port;
+    ++state.next_port;
+  }
   failure const cannot{kind::resources, certainty::not_sent};
   if (state.down) return cannot.with_detail(host + " is down");
   if (state.listeners.contains(port)) {

@@ -25,7 +25,7 @@ class listening;
 
 /// The network of a `world`: hosts by name, connections between them, and what goes wrong with both.
 ///
-/// A host exists from the first time that something listens on it; others do not resolve. Whoever dials has no name, so
+/// A host exists from the first time that something listens on it or a fault is given to it; others do not resolve. Whoever dials has no name, so
 /// that faults are given by the host that was dialled. Everything that happens is noted in the world's history.
 ///
 /// Thread safety: none.

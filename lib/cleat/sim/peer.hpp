@@ -11,7 +11,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,6 +33,12 @@ class peer_role {
   virtual std::optional<Message> receipt(Message const&) { return std::nullopt; }
   /// Turns an answer into one to another request, or to none.
   virtual void misnumber(Message&, random&) {}
+  /// Bytes instead of an answer; random ones unless the codec has worse.
+  virtual byte_buffer garbage(random& numbers) {
+    byte_buffer bytes(static_cast<std::size_t>(numbers.between(1, 64)));
+    for (std::byte& b : bytes) b = static_cast<std::byte>(numbers.below(256));
+    return bytes;
+  }
 };
 
 /// What a simulated peer does with one request. All but the first are mistakes.
@@ -41,7 +49,7 @@ enum class deed : std::uint8_t {
   late,          ///< it acts at once, and answers later
   twice,         ///< it answers twice
   misnumbered,   ///< it acts, and its answer bears another number
-  garbage,       ///< it acts, and answers random bytes
+  garbage,       ///< it acts, and answers bytes that mean nothing
 };
 
 /// How a simulated peer misbehaves, for each request by chance. All probabilities are 0 at first.
@@ -68,6 +76,8 @@ class manners {
 /// world.spawn(peer.run());      // until the host crashes, or the chain is cancelled
 /// ```
 ///
+/// It outlives the chain of `run`. What its role throws leaves through `run`, in the end.
+///
 /// Everything that goes wrong is noted and tallied in the world, as `peer: late` and so on.
 template <Codec C>
 class peer {
@@ -93,7 +103,8 @@ class peer {
   /// Serves until it is cancelled or its host crashes. May be called again after that.
   task<> run() {
     auto listener = cleat::network::of(world_.executor()).listen(world_.executor(), host_, port_);
-    if (!listener) co_return;  // the host is down
+    if (!listener && !world_.network().is_up(host_)) co_return;
+    if (!listener) throw std::logic_error{listener.error().message()};  // the scenario's mistake
     environment& env = co_await this_chain::environment;
     scope beside{env};
     for (;;) {
@@ -133,16 +144,21 @@ class peer {
     conversations_.push_back(&with);
     with.beside.spawn(write(with));
     byte_buffer unread;
-    for (;;) {
+    std::exception_ptr thrown;
+    while (!with.ended) {
       auto const ready = co_await with.stream.readable();
       if (!ready) break;
       std::array<std::byte, 1024> lent;
       auto const n = with.stream.read(lent);
       if (!n) break;
       append(unread, bytes_view{lent}.first(*n));
-      std::size_t const used = work_through(with, unread);
-      if (with.ended) break;
-      unread.erase(unread.begin(), unread.begin() + static_cast<std::ptrdiff_t>(used));
+      try {
+        std::size_t const used = work_through(with, unread);
+        unread.erase(unread.begin(), unread.begin() + static_cast<std::ptrdiff_t>(used));
+      } catch (...) {  // of the role: a test's own
+        thrown = std::current_exception();
+        break;
+      }
     }
     with.ended = true;
     std::erase(conversations_, &with);
@@ -150,6 +166,7 @@ class peer {
     with.beside.cancel();
     auto const guard = co_await this_chain::shield;
     co_await with.beside.join();
+    if (thrown) std::rethrow_exception(thrown);
   }
 
   std::size_t work_through(conversation& with, bytes_view unread) {
@@ -194,7 +211,8 @@ class peer {
     switch (what) {
       case deed::garbage:
         did("peer: garbage");
-        return babble(with);
+        append(with.out, role_.garbage(random_));
+        return with.more.set();
       case deed::late:
         did("peer: late");
         return with.beside.spawn(later(with, *std::move(answer)));
@@ -210,12 +228,6 @@ class peer {
         break;
     }
     say(with, *answer);
-  }
-
-  void babble(conversation& with) {
-    for (std::uint64_t n = random_.between(1, 64); n != 0; --n)
-      with.out.push_back(static_cast<std::byte>(random_.below(256)));
-    with.more.set();
   }
 
   void say(conversation& with, message const& m) {

@@ -20,7 +20,7 @@ class sweep_options {
   std::uint64_t seeds = 100;
   unsigned threads = 0;          ///< 0: one for each processor
   std::size_t failures_max = 5;  ///< after so many no more seeds are tried
-  /// Told now and then how many seeds are done; on any of the threads, one at a time.
+  /// Told after each seed how many are done; on any of the threads, one at a time.
   std::function<void(std::uint64_t done)> progress;
 };
 

@@ -81,11 +81,14 @@ bool world::work() {
   return medium_ == medium::loopback && context.run_one_for(1ms) != 0;
 }
 
+bool world::work_counted() {
+  if (!work()) return false;
+  if (++steps_since_jump_ > steps_at_one_moment_max) throw_stuck("somebody turns on the spot");
+  return true;
+}
+
 bool world::step() {
-  if (work()) {
-    if (++steps_since_jump_ > steps_at_one_moment_max) throw_stuck("somebody turns on the spot");
-    return true;
-  }
+  if (work_counted()) return true;
   time_point const next = clock_->next_due();
   if (next == never) return false;
   steps_since_jump_ = 0;
@@ -98,23 +101,27 @@ bool world::step() {
 void world::run_for(duration by) {
   time_point const until = now() + by;
   for (;;) {
-    while (work()) {
+    while (work_counted()) {
     }
     if (clock_->next_due() > until) break;
     step();
   }
   time_->now_ = until;
+  steps_since_jump_ = 0;
 }
 
 void world::run(task<void> t) {
-  std::exception_ptr thrown;
-  bool done = false;
-  cleat::spawn(executor(), std::move(t), [&](std::exception_ptr error) {
-    thrown = error;
-    done = true;
+  struct outcome {
+    std::exception_ptr thrown;
+    bool done = false;
+  };
+  auto const out = std::make_shared<outcome>();  // a task that is stuck outlives this call
+  cleat::spawn(executor(), std::move(t), [out](std::exception_ptr error) {
+    out->thrown = error;
+    out->done = true;
   });
-  drive(done);
-  if (thrown) std::rethrow_exception(thrown);
+  drive(out->done);
+  if (out->thrown) std::rethrow_exception(out->thrown);
 }
 
 /// Also works off what is ready when the task has ended, so that nothing of it is left over.
@@ -122,7 +129,7 @@ void world::drive(bool const& done) {
   while (!done) {
     if (!step()) throw_stuck("everybody waits, and for nothing");
   }
-  while (work()) {
+  while (work_counted()) {
   }
 }
 

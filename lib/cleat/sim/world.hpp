@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <exception>
 #include <map>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -49,6 +50,8 @@ enum class medium : std::uint8_t {
 /// BOOST_TEST(world.leftovers().empty());
 /// ```
 ///
+/// Streams, listeners and peers of its network are gone before it is; its chains go with it.
+///
 /// Thread safety: none; several worlds may be used on several threads.
 class world {
  public:
@@ -75,7 +78,7 @@ class world {
     history_.note(elapsed(), what, who, a, b);
   }
 
-  /// A run that is not over after so much virtual time is `stuck`; at first a year.
+  /// When so much virtual time has passed since the beginning, whoever still runs is `stuck`; at first a year.
   void limit(duration most) noexcept { elapsed_max_ = most; }
 
   /// Counts something by name, for the summary of a sweep. `what` is a literal.
@@ -104,6 +107,7 @@ class world {
 
   void drive(bool const& done);
   bool work();
+  bool work_counted();
   [[noreturn]] void throw_stuck(std::string why);
 
   // Connections in the context's chains refer to these.
@@ -128,17 +132,20 @@ class world {
 
 template <class T>
 T world::run(task<T> t) {
-  std::optional<T> value;
-  std::exception_ptr thrown;
-  bool done = false;
-  cleat::spawn(executor(), std::move(t), [&](std::exception_ptr error, T v) {
-    thrown = error;
-    value.emplace(std::move(v));
-    done = true;
+  struct outcome {
+    std::optional<T> value;
+    std::exception_ptr thrown;
+    bool done = false;
+  };
+  auto const out = std::make_shared<outcome>();  // a task that is stuck outlives this call
+  cleat::spawn(executor(), std::move(t), [out](std::exception_ptr error, T v) {
+    out->thrown = error;
+    out->value.emplace(std::move(v));
+    out->done = true;
   });
-  drive(done);
-  if (thrown) std::rethrow_exception(thrown);
-  return *std::move(value);
+  drive(out->done);
+  if (out->thrown) std::rethrow_exception(out->thrown);
+  return *std::move(out->value);
 }
 
 }  // namespace cleat::sim

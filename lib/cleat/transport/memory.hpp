@@ -94,6 +94,8 @@ class memory_stream {
 
   task<result<void>> wait(direction& d, event direction::* for_what) {
     auto const keep = pair_;
+    bool const gone = co_await this_chain::cancelled;
+    if (gone) co_return failure{kind::cancelled};
     bool const reading = for_what == &direction::may_read;
     while (!d.writer_gone && !d.reader_gone &&
            (reading ? d.bytes.empty() : d.bytes.size() >= keep->opts.buffer_bytes_max)) {

@@ -24,9 +24,9 @@ namespace cleat {
 /// the number of
 ///   bytes; 0 when nothing is accepted yet. It never waits. The spans are not needed afterwards.
 /// - `writable()` waits until `write` would accept something or fail.
-/// - `close()` ends the stream at once, in both directions. Waits that are under way end as
-/// `shut_down` or
-///   `cancelled`; so does everything later. Closing twice is harmless. The destructor closes.
+/// - `close()` ends the stream at once, in both directions. Waits that are under way end,
+///   well or as `shut_down` or `cancelled`, and `read` and `write` fail from then on. Closing twice
+///   is harmless. The destructor closes.
 /// - `executor()` is where the waits complete; all members are used there.
 ///
 /// One chain reads and one writes at a time, and they may do so side by side. A cancelled wait

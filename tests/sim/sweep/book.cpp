@@ -2,6 +2,7 @@
 
 #include <cleat/base/ids.hpp>
 
+#include <algorithm>
 #include <chrono>
 
 namespace sweeping {
@@ -20,9 +21,9 @@ constexpr cleat::duration tick{0};
 
 }  // namespace
 
-book::entry* book::find(std::uint64_t operation, std::string_view who) {
+book::entry* book::find(std::uint64_t operation, std::string_view promise) {
   auto const found = calls_.find(operation);
-  bool const known = trial_.expect(found != calls_.end(), who, name_of(operation));
+  bool const known = trial_.expect(found != calls_.end(), promise, name_of(operation));
   return known ? &found->second : nullptr;
 }
 
@@ -31,6 +32,8 @@ void book::began(cleat::call const& c, cleat::time_point deadline, bool acts) {
   e.deadline = deadline;
   e.acts = acts;
   e.repeatable = c.repeatable;
+  budget& b = budget_of(c.peer);
+  b.saved = std::min(b.saved + terms_.budget.deposit, terms_.budget.saved_max);
   trial_.world.note("call", c.peer, c.operation, c.repeatable ? 1 : 0);
 }
 
@@ -63,7 +66,9 @@ void book::ended(std::uint64_t operation, cleat::failure const* why) {
                                                   : "cancelled after it was sent");
   if (why->why() == kind::timed_out && e->sure == certainty::not_sent)
     trial_.reached("timed out before it was sent");
-  if (why->attempts() > 1 && e->sure == certainty::maybe_executed && why->sure() != e->sure)
+  trial_.expect(worse(e->worst, e->sure) == e->sure, "a call is as uncertain as its worst attempt",
+                detail);
+  if (e->worst == certainty::maybe_executed && e->latest != certainty::maybe_executed)
     trial_.reached("an earlier attempt was worse");
 }
 
@@ -101,26 +106,44 @@ void book::close() {
 
 // ---- the observer --------------------------------------------------------------------------------
 
-void book::on(cleat::call_started const& e) noexcept {
-  ++budgets_.try_emplace(std::string{e.of.peer}).first->second.calls;
+void book::on(cleat::attempt_started const& e) noexcept {
+  auto const found = calls_.find(e.of.operation);
+  if (found == calls_.end()) return;
+  entry& x = found->second;
+  ++x.attempts;
+  trial_.expect(x.attempts <= x.scheduled + 1, "every retry is paid for", e.of.peer);
 }
 
-void book::on(cleat::attempt_started const& e) noexcept {
-  if (auto const found = calls_.find(e.of.operation); found != calls_.end())
-    ++found->second.attempts;
+void book::on(cleat::attempt_ended const& e) noexcept {
+  auto const found = calls_.find(e.of.operation);
+  if (found == calls_.end() || e.error == nullptr) return;
+  found->second.latest = e.error->sure();
+  found->second.worst = worse(found->second.worst, e.error->sure());
+}
+
+book::budget& book::budget_of(std::string_view peer) {
+  auto const& s = terms_.budget;
+  auto const [place, is_new] = budgets_.try_emplace(std::string{peer});
+  budget& b = place->second;
+  auto const now = trial_.world.elapsed();
+  double const seconds = std::chrono::duration<double>(now - b.filled_at).count();
+  b.floor = is_new ? s.floor : std::min(std::max(s.floor, 1.0), b.floor + s.floor * seconds);
+  b.filled_at = now;
+  return b;
 }
 
 void book::on(cleat::retry_scheduled const& e) noexcept {
-  budget& b = budgets_.try_emplace(std::string{e.of.peer}).first->second;
-  ++b.retries;
   trial_.reached("another attempt");
-  auto const seconds = std::chrono::duration<double>(trial_.world.elapsed()).count();
-  auto const& s = terms_.budget;
-  double const allowed = s.deposit * static_cast<double>(b.calls) + s.floor * (seconds + 1);
-  trial_.expect(static_cast<double>(b.retries) <= allowed + 0.001,
-                "retries stay within their budget", e.of.peer);
-  trial_.expect(e.of.now() + e.wait < e.of.deadline(),
-                "no wait between attempts that outlasts the deadline");
+  budget& b = budget_of(e.of.peer);
+  trial_.expect(b.floor + b.saved >= 1 - 0.001, "retries stay within their budget", e.of.peer);
+  double const from_floor = std::min(b.floor, 1.0);
+  b.floor -= from_floor;
+  b.saved = std::max(0.0, b.saved - (1 - from_floor));
+  auto const found = calls_.find(e.of.operation);
+  if (found == calls_.end()) return;
+  ++found->second.scheduled;
+  trial_.expect(e.of.now() + e.wait < found->second.deadline,
+                "no wait between attempts outlasts the deadline");
 }
 
 void book::on(cleat::retry_budget_empty const&) noexcept { trial_.reached("budget empty"); }

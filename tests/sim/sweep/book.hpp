@@ -45,12 +45,12 @@ class book {
 
   // An observer of the callers' side.
   using listens_to =
-      cleat::event_list<cleat::call_started, cleat::attempt_started, cleat::retry_scheduled,
+      cleat::event_list<cleat::attempt_started, cleat::attempt_ended, cleat::retry_scheduled,
                         cleat::retry_budget_empty, cleat::frame_sent, cleat::frame_received,
                         cleat::answer_missing, cleat::decode_failed, cleat::push_dropped,
                         cleat::session_ended>;
-  void on(cleat::call_started const& e) noexcept;
   void on(cleat::attempt_started const& e) noexcept;
+  void on(cleat::attempt_ended const& e) noexcept;
   void on(cleat::retry_scheduled const& e) noexcept;
   void on(cleat::retry_budget_empty const& e) noexcept;
   void on(cleat::frame_sent const& e) noexcept;
@@ -71,14 +71,19 @@ class book {
     cleat::certainty sure = cleat::certainty::not_sent;
     unsigned executions = 0;
     unsigned attempts = 0;
+    unsigned scheduled = 0;  ///< retries that were announced, and so paid for
+    cleat::certainty worst = cleat::certainty::not_sent;  ///< of its attempts
+    cleat::certainty latest = cleat::certainty::not_sent;
   };
-  /// One retry budget, as it is meant.
+  /// One retry budget, as it is meant: a part of a token for each call, and a floor that fills with time.
   struct budget {
-    std::uint64_t calls = 0;
-    std::uint64_t retries = 0;
+    double floor = 0;
+    double saved = 0;
+    cleat::duration filled_at{};
   };
 
-  [[nodiscard]] entry* find(std::uint64_t operation, std::string_view who);
+  [[nodiscard]] entry* find(std::uint64_t operation, std::string_view promise);
+  [[nodiscard]] budget& budget_of(std::string_view peer);
 
   cleat::sim::trial& trial_;
   retry_terms terms_;

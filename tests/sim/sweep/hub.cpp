@@ -54,7 +54,7 @@ class plan {
     budget.floor = draws.chance(0.5) ? 0 : 0.5;
     session.calls_max = static_cast<std::size_t>(draws.between(1, 6));
     session.waiting_max = static_cast<std::size_t>(draws.between(0, 6));
-    session.unanswered_max = 8;
+    session.unanswered_max = static_cast<std::size_t>(draws.between(4, 16));
     session.requests_max = static_cast<std::size_t>(draws.between(2, 16));
     session.pushes_max = 8;
     session.outbound_bytes_max = static_cast<std::size_t>(draws.between(500, 4000));
@@ -214,9 +214,12 @@ class station {
       if (!slept) break;
       cleat::call c = in_.world.new_call();
       c.tighten(in_.in(2s));
+      c.repeatable = false;
+      in_.book.began(c, c.deadline(), true);
       std::uint64_t const value = in_.draws.below(1000);
       auto const r = co_await s.call(question{value}, c);
-      in_.trial.expect(in_.world.now() <= c.deadline(), "a station's call ends by its deadline");
+      failure const why = r ? failure{} : r.error();
+      in_.book.ended(c.operation, r ? nullptr : &why);
       if (!r) continue;
       in_.trial.expect(r->operation == c.operation && r->value == value + 1,
                        "the hub's reply belongs to the station's request");
@@ -272,6 +275,15 @@ class scripted_station final : public cleat::sim::peer_role<parcel> {
     // A number that is in use would be somebody else's answer, and nobody could tell.
     p.number = static_cast<std::uint8_t>(draws.between(parcel_protocol::numbers, 255));
   }
+  cleat::byte_buffer garbage(cleat::sim::random& draws) override {
+    bool const framed = draws.chance(0.5);
+    if (!framed) return peer_role::garbage(draws);
+    // A frame of a type that there is not.
+    cleat::byte_buffer bytes;
+    static_cast<void>(
+        parcel_protocol{}.encode(parcel{static_cast<parcel::type>(9), 0, 0, 0}, bytes));
+    return bytes;
+  }
 
  private:
   shared& in_;
@@ -304,7 +316,10 @@ class link {
         continue;
       }
       auto const s = std::make_shared<session>(std::move(*stream), parcel_protocol{}, options_);
-      s->serve = [](parcel p) -> task<result<parcel>> { co_return answer_to(p, false, 0); };
+      s->serve = [this](parcel p) -> task<result<parcel>> {
+        in_.book.executed(p.operation);
+        co_return answer_to(p, false, 0);
+      };
       session_ = s;
       silent_ = 0;
       cleat::scope beside{env};
@@ -320,16 +335,11 @@ class link {
 
   /// Models a service: asks over the connection that there is. A station that stays silent is dialled anew.
   task<result<reply>> ask(question q, cleat::call c) {
+    time_point const began = c.now();
     notify(c.events, cleat::attempt_started{c});
-    auto const s = session_;  // it outlives its callers
-    if (!s || s->ended()) co_return failure{kind::refused, cleat::certainty::not_sent};
-    auto const r = co_await s->call(q, c);
-    check_queues(in_.trial, *s, options_);
-    if (r) {
-      silent_ = 0;
-    } else if (r.error().why() == kind::timed_out && ++silent_ == 3) {
-      s->close();
-    }
+    auto const r = co_await ask_once(q, c);
+    failure const why = r ? failure{} : r.error();
+    notify(c.events, cleat::attempt_ended{c, r ? nullptr : &why, c.now() - began});
     co_return r;
   }
 
@@ -339,6 +349,21 @@ class link {
   [[nodiscard]] bool is_idle() const noexcept { return !session_ || session_->pending() == 0; }
 
  private:
+  task<result<reply>> ask_once(question q, cleat::call c) {
+    auto const s = session_;  // it outlives its callers
+    if (!s || s->ended()) co_return failure{kind::refused, cleat::certainty::not_sent};
+    auto const r = co_await s->call(q, c);
+    check_queues(in_.trial, *s, options_);
+    in_.trial.expect(s->outbound_bytes() <= options_.outbound_bytes_max / 2 + 3 * frame_bytes_max,
+                     "calls take half of the bytes at most");
+    if (r) {
+      silent_ = 0;
+    } else if (r.error().why() == kind::timed_out && ++silent_ == 3) {
+      s->close();
+    }
+    co_return r;
+  }
+
   task<> consume(session& s) {
     std::uint64_t last = 0;
     for (bool first = true;; first = false) {
@@ -524,7 +549,10 @@ named_scenario const registered{
     "hub",
     "long-lived sessions: calls both ways, receipts, pushes, few numbers, small limits",
     hub,
-    {"another attempt",
+    {"an earlier attempt was worse",
+     "left before the frame",
+     "unreadable frame skipped",
+     "another attempt",
      "budget empty",
      "queue full",
      "receipt",

@@ -99,7 +99,8 @@ void tell(named_scenario const& of, sweep_failure const& f) {
   for (std::string const& sentence : f.broken) std::cout << "  " << sentence << '\n';
   std::cout << "  the last events:\n"
             << f.last_events << "  again, with every event:\n  scripts/sim --scenario " << of.name
-            << " --from " << f.seed << " --seeds 1 --trace\n";
+            << " --from " << f.seed << " --seeds 1 --trace\n"
+            << std::flush;
 }
 
 void summarize(named_scenario const& of, sweep_result const& r, cleat::duration took) {
@@ -138,7 +139,14 @@ std::multimap<std::string, std::uint64_t> regressions(std::string const& path) {
     std::istringstream words{line.substr(0, line.find('#'))};
     std::string name;
     std::uint64_t seed = 0;
-    if (words >> name >> seed) found.emplace(name, seed);
+    if (!(words >> name)) continue;
+    bool const known =
+        std::ranges::any_of(named_scenario::all(), [&](auto const* s) { return s->name == name; });
+    if (!known || !(words >> seed)) {
+      throw CLI::ValidationError{
+          "--regressions", "'" + line + "' in " + path + " does not begin with SCENARIO SEED"};
+    }
+    found.emplace(name, seed);
   }
   return found;
 }
@@ -163,7 +171,7 @@ std::size_t run(named_scenario const& s, settings const& with, sweep_result& r) 
   r = cleat::sim::sweep(announced(s), options);
   for (auto const& f : r.failures) tell(s, f);
   failed += r.failures.size();
-  if (with.seeds < seeds_that_reach_everything) return failed;
+  if (r.seeds < seeds_that_reach_everything) return failed;
   for (std::string const& path : s.must_reach) {
     if (r.tallies[path] != 0) continue;
     std::cout << s.name << ": no seed took the path \"" << path << "\"\n";
@@ -180,12 +188,14 @@ int sweep_all(settings const& with) {
                         std::find(with.only.begin(), with.only.end(), s->name) != with.only.end();
     if (!wanted) continue;
     if (with.trace) {
+      std::uint64_t of_scenario = 0;
       for (std::uint64_t seed = with.from; seed < with.from + with.seeds; ++seed) {
         auto const r = cleat::sim::try_seed(seed, announced(*s), &std::cout);
         for (auto const& f : r.failures) tell(*s, f);
         failed += r.failures.size();
-        hash = cleat::mix64(hash ^ r.hash);
+        of_scenario = cleat::mix64(of_scenario ^ r.hash);
       }
+      hash = cleat::mix64(hash ^ of_scenario);
       continue;
     }
     auto const began = std::chrono::steady_clock::now();
@@ -196,18 +206,24 @@ int sweep_all(settings const& with) {
   }
   std::cout << (failed == 0 ? "nothing broke a promise\n"
                             : std::to_string(failed) + " broke a promise\n")
-            << "sweep hash: " << cleat::hex16(hash) << '\n';
+            << "sweep hash: " << cleat::hex16(hash) << '\n'
+            << std::flush;
+  if (!std::cout) {
+    std::cerr << "sim: the result could not be written to stdout\n";
+    return 1;
+  }
   return failed == 0 ? 0 : 1;
 }
 
 /// Says in words what a count has to be.
-CLI::Validator a_count(std::uint64_t least) {
-  auto check = [least](std::string& word) -> std::string {
+CLI::Validator a_count(std::uint64_t least, std::uint64_t most) {
+  auto check = [least, most](std::string& word) -> std::string {
     std::uint64_t n = 0;
     auto const [end, error] = std::from_chars(word.data(), word.data() + word.size(), n);
     bool const whole = error == std::errc{} && end == word.data() + word.size();
-    if (whole && n >= least) return {};
-    return "'" + word + "' is not a whole number of at least " + std::to_string(least);
+    if (whole && n >= least && n <= most) return {};
+    return "'" + word + "' is not a whole number from " + std::to_string(least) + " to " +
+           std::to_string(most);
   };
   return CLI::Validator{check, ""};
 }
@@ -225,11 +241,11 @@ int main(int argc, char** argv) {
       "scripts/sim"};
   app.add_option("--seeds", with.seeds, "How many seeds")
       ->capture_default_str()
-      ->check(a_count(1))
+      ->check(a_count(1, 100'000'000))
       ->type_name("N");
   app.add_option("--from", with.from, "The first seed")
       ->capture_default_str()
-      ->check(a_count(0))
+      ->check(a_count(0, ~std::uint64_t{0} / 2))
       ->type_name("N");
   std::string names = "Only this scenario:";
   std::vector<std::string> known;
@@ -240,13 +256,14 @@ int main(int argc, char** argv) {
   app.add_option("--scenario", with.only, names)->check(CLI::IsMember(known));
   app.add_option("--threads", with.threads, "How many threads; 0: one for each processor")
       ->capture_default_str()
-      ->check(a_count(0))
+      ->check(a_count(0, 1000))
       ->type_name("N");
   app.add_option("--failures", with.failures, "Stop after so many seeds that broke a promise")
       ->capture_default_str()
-      ->check(a_count(1))
+      ->check(a_count(1, 1000))
       ->type_name("N");
   app.add_option("--regressions", with.regressions, "A file of seeds to try before the others")
+      ->take_last()
       ->type_name("FILE");
   app.add_flag("--trace", with.trace, "Run each seed once and write every event");
   app.footer(
