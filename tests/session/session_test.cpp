@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE session
 #include <cleat/base/spawn.hpp>
 #include <cleat/session/session.hpp>
+#include <cleat/sim/world.hpp>
 #include <cleat/transport/memory.hpp>
 #include <toggle/protocol.hpp>
 
@@ -593,4 +594,44 @@ BOOST_AUTO_TEST_CASE(goes_away_with_its_context_while_calls_wait) {
     BOOST_TEST(f.client.pending() == 1U);
   }
   BOOST_TEST(watch.expired());
+}
+
+namespace {
+
+/// Two requests under way have all the numbers that there are.
+class two_numbers : public protocol {
+ public:
+  two_numbers() noexcept : protocol() {}
+  [[nodiscard]] result<cleat::opened<message>> open(request const& r, cleat::call const& c,
+                                                    std::uint64_t number) const {
+    return protocol::open(r, c, number % 2);
+  }
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(ends_when_the_peer_leaves_every_number_unanswered) {
+  using session_type = cleat::session<two_numbers, memory_stream>;
+  cleat::sim::world world{1};
+  auto ends = cleat::memory_pair(world.executor());
+  session_type s{std::move(ends.first), two_numbers{}};
+  auto body = [](cleat::sim::world& w, session_type& to) -> task<> {
+    environment& env = co_await cleat::this_chain::environment;
+    scope beside{env};
+    auto runs = [](session_type& it) -> task<> { static_cast<void>(co_await it.run()); };
+    beside.spawn(runs(to));
+    for (auto const sure :
+         {certainty::maybe_executed, certainty::maybe_executed, certainty::not_sent}) {
+      cleat::call c = w.new_call();
+      c.tighten(w.now() + 1s);
+      reply const r = co_await to.call(request::turn("lamp", true), c);
+      BOOST_REQUIRE(!r.has_value());
+      BOOST_TEST((r.error().why() == kind::timed_out));
+      BOOST_TEST((r.error().sure() == sure));
+    }
+    BOOST_TEST(to.ended());
+    co_await beside.join();
+  };
+  world.run(body(world, s));
+  BOOST_TEST((world.elapsed() == 2s));
 }

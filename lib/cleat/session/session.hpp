@@ -256,6 +256,10 @@ class session {
       return e.finish_later(
           failure{kind::invalid, certainty::not_sent}.with_detail("the protocol threw"));
     }
+    if (slots_.live() == 0) {  // tombstones have them all: nobody here would ever give one back
+      end(failure{kind::timed_out}.with_detail("the peer left too many requests unanswered"));
+      return e.finish_later(ended_->with(certainty::not_sent));
+    }
     e.finish_later(failure{kind::overloaded, certainty::not_sent}.with_detail(
         "all message numbers are in use"));
   }

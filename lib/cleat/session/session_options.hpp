@@ -19,7 +19,8 @@ class session_options {
   /// Calls that wait for a place; further ones fail as `overloaded`.
   std::size_t waiting_max = 1024;
   /// Calls given up by their callers whose answers may still come. A peer that leaves more
-  /// unanswered is disconnected (`timed_out`).
+  /// unanswered is disconnected (`timed_out`); so is one that leaves all numbers of the protocol
+  /// unanswered, when another call wants one.
   std::size_t unanswered_max = 1024;
   /// Requests of the peer that are being served; a peer that asks more at once is disconnected
   /// (`overloaded`).
