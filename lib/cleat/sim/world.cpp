@@ -36,6 +36,10 @@ class world::time_source final : public clock::source {
   void arm(time_point) override {}
   void close() noexcept override {}
 
+  /// Never back.
+  void go_to(time_point t) noexcept { now_ = std::max(now_, t); }
+
+ private:
   time_point now_ = beginning;
 };
 
@@ -92,7 +96,7 @@ bool world::step() {
   time_point const next = clock_->next_due();
   if (next == never) return false;
   steps_since_jump_ = 0;
-  time_->now_ = std::max(time_->now_, next);
+  time_->go_to(next);
   if (elapsed() > elapsed_max_) throw_stuck("it is not over");
   clock_->ring_due();
   return true;
@@ -106,7 +110,7 @@ void world::run_for(duration by) {
     if (clock_->next_due() > until) break;
     step();
   }
-  time_->now_ = until;
+  time_->go_to(until);
   steps_since_jump_ = 0;
 }
 
