@@ -43,6 +43,28 @@ class middleware : public stage, public F {
   using F::operator();
 };
 
+/// A middleware that several pipelines share, and that outlives them: what `shared(m)` makes. One
+/// retry budget for a whole fleet, one observer for all of its connections.
+template <class M>
+class shared_stage : public stage {
+ public:
+  explicit shared_stage(M& m) noexcept : middleware_(&m) {}
+
+  template <class Request, class Next>
+  auto operator()(Request q, call const& c, Next& next) const
+      -> decltype(std::declval<M&>()(std::move(q), c, next)) {
+    return (*middleware_)(std::move(q), c, next);
+  }
+
+ private:
+  M* middleware_;
+};
+
+template <class M>
+[[nodiscard]] shared_stage<M> shared(M& m) noexcept {
+  return shared_stage<M>{m};
+}
+
 /// A middleware on top of a service: a service again. Typed all the way down.
 template <class M, Service S>
 class pipeline {

@@ -39,16 +39,17 @@ class log {
       event_list<call_ended, retry_scheduled, retry_budget_empty, connect_ended, frame_sent,
                  frame_received, answer_missing, decode_failed, push_dropped, session_ended>;
 
-  /// `to` outlives it. `packets` is the level of packets with which nothing is wrong.
-  explicit log(log_sink& to, log_level packets = log_level::debug) noexcept
-      : to_(to), packets_(packets) {}
+  /// `to` outlives it. `packets` and `calls` are the levels of those with which nothing is wrong.
+  explicit log(log_sink& to, log_level packets = log_level::debug,
+               log_level calls = log_level::info) noexcept
+      : to_(to), packets_(packets), calls_(calls) {}
   log(log const&) = delete;
   log& operator=(log const&) = delete;
 
   void set_level(log_level l) noexcept { to_.set_level(l); }
 
   void on(call_ended const& e) noexcept {
-    auto const level = e.error == nullptr ? log_level::info : log_level::error;
+    auto const level = e.error == nullptr ? calls_ : log_level::error;
     if (to_.enabled(level)) write(e, level);
   }
   void on(retry_scheduled const& e) noexcept {
@@ -107,6 +108,7 @@ class log {
 
   log_sink& to_;
   log_level const packets_;
+  log_level const calls_;
   std::mutex mutex_;
   /// Of calls that were tried again: a call that ends well does not say how often. By operation,
   /// bounded.

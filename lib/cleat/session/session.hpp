@@ -155,6 +155,9 @@ class session {
     end(failure{kind::shut_down});
   }
 
+  /// Ends it for this reason, at once.
+  void close(failure const& why) noexcept { end(why); }
+
   [[nodiscard]] bool ended() const noexcept { return ended_.has_value(); }
   /// Calls whose answers are awaited, and calls that were given up and not answered yet.
   [[nodiscard]] std::size_t pending() const noexcept { return slots_.live() + waiting_.size(); }

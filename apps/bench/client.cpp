@@ -1,0 +1,112 @@
+#include "meter.hpp"
+#include "roles.hpp"
+
+#include <cleat/middleware/deadline.hpp>
+#include <cleat/middleware/observe.hpp>
+#include <cleat/middleware/retry.hpp>
+#include <cleat/observe/log.hpp>
+#include <cleat/observe/log_sink.hpp>
+#include <cleat/observe/metrics.hpp>
+#include <cleat/runtime/per_call.hpp>
+#include <cleat/runtime/persistent.hpp>
+#include <cleat/transport/tcp.hpp>
+#include <toggle/protocol.hpp>
+
+#include <boost/asio/io_context.hpp>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <memory>
+#include <utility>
+
+namespace bench {
+
+namespace {
+
+using cleat::task;
+using namespace std::chrono_literals;
+
+/// One request; a failure ends the program, since nobody here is to fail.
+template <class Lamp>
+task<> ask_once(Lamp& lamp) {
+  auto const r = co_await lamp(toggle::request::turn("DEVICE123", true));
+  if (!r) {
+    std::fprintf(stderr, "bench: %s\n", r.error().message().c_str());
+    std::_Exit(1);
+  }
+}
+
+template <class Lamp>
+task<> ask_again_and_again(Lamp& lamp, meter& m) {
+  for (bool more = true; more;) {
+    auto const began = meter::now_ns();
+    auto const r = co_await lamp(toggle::request::turn("DEVICE123", true));
+    if (!r) {
+      std::fprintf(stderr, "bench: %s\n", r.error().message().c_str());
+      std::_Exit(1);
+    }
+    more = m.record(began);
+  }
+  m.finish();
+}
+
+/// The workload over lamps that `make` makes.
+template <class Make>
+task<> work(options const& o, meter& m, Make make) {
+  auto const executor = co_await cleat::this_chain::executor;
+  using lamp = decltype(make());
+  std::deque<lamp> lamps;
+  say_and_wait("INIT");
+  for (std::size_t i = 0; i < o.connections; ++i) {
+    lamps.push_back(make());
+    if (!o.connect_each) co_await ask_once(lamps.back());
+  }
+  say_and_wait("READY");
+  m.begin();
+  std::size_t const step = o.connections / o.active;
+  for (std::size_t i = 0; i < o.active; ++i) {
+    for (std::size_t n = 0; n < o.window; ++n)
+      cleat::spawn(executor, ask_again_and_again(lamps[i * step], m));
+  }
+  co_await cleat::sleep_until(cleat::never);
+}
+
+}  // namespace
+
+int ask(options const& o) {
+  boost::asio::io_context context{1};
+  auto const executor = context.get_executor();
+  auto sink = cleat::log_sink::open(cleat::log_sink_options{cleat::clock::of(executor)});
+  if (!sink) {
+    std::fprintf(stderr, "bench: %s\n", sink.error().message().c_str());
+    return 4;
+  }
+  meter m{o};
+  cleat::metrics metrics;
+  cleat::log log{**sink, cleat::log_level::debug, cleat::log_level::debug};
+  auto observed = cleat::observe(metrics, log);
+  auto limit = cleat::deadline(1500ms);
+  auto again = cleat::retry(2);
+  cleat::tcp const peer{"127.0.0.1", o.port};
+
+  auto const start = [&](auto make) { cleat::spawn(executor, work(o, m, std::move(make))); };
+  if (o.connect_each) {
+    start([&] {
+      return cleat::shared(observed) | cleat::shared(limit) | cleat::shared(again) |
+             cleat::per_call<toggle::protocol>(peer);
+    });
+  } else if (o.bare) {
+    start([&] { return cleat::shared(limit) | cleat::persistent<toggle::protocol>(peer); });
+  } else {
+    start([&] {
+      return cleat::shared(observed) | cleat::shared(limit) | cleat::shared(again) |
+             cleat::persistent<toggle::protocol>(peer);
+    });
+  }
+  context.run();
+  return 1;
+}
+
+}  // namespace bench

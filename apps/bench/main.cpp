@@ -1,0 +1,65 @@
+#include "roles.hpp"
+
+#include <common/settings.hpp>
+
+#include <csignal>
+#include <cstdio>
+#include <string_view>
+
+namespace {
+
+constexpr char const* footer =
+    R"(Both speak the driver's few lines: LISTENING; INIT, READY, START, END and RESULT, each
+answered by a line. scripts/bench starts them side by side, with others, and compares.
+
+Examples:
+  bench server --port 0
+  bench client --port 9000 --conns 64)";
+
+bench::options read(apps::settings const& s) {
+  bench::options o;
+  o.port = static_cast<std::uint16_t>(s.number("--port", 0, 65535, 0));
+  o.connections = s.number("--conns", 1, 100'000, 1);
+  o.window = s.number("--window", 1, 1024, 1);
+  o.active = s.number("--active", 1, 100'000, static_cast<std::uint32_t>(o.connections));
+  if (o.active > o.connections) throw apps::usage_error("--active is more than --conns.");
+  o.connect_each = s.is_set("--w5");
+  o.warm = s.time("--warm", std::chrono::seconds{0}, std::chrono::hours{1}, o.warm);
+  o.measure = s.time("--secs", std::chrono::milliseconds{1}, std::chrono::hours{1}, o.measure);
+  if (s.find("--maxreq")) o.requests_max = s.number("--maxreq", 1, UINT32_MAX, UINT32_MAX);
+  o.bare = s.is_set("--bare");
+  if (s.is_set("--spin")) o.spin = std::chrono::microseconds{50};
+  o.threads = s.number("--threads", 1, 64, 1);
+  return o;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  std::signal(SIGPIPE, SIG_IGN);
+  apps::settings s{"bench", "The work of docs/performance.md: `bench server` and `bench client`."};
+  s.value("Work", "--port", "", "PORT", "where the server listens; 0: the system chooses", "0");
+  s.value("Work", "--conns", "", "N", "connections", "1");
+  s.value("Work", "--active", "", "N", "of these, with requests under way", "all");
+  s.value("Work", "--window", "", "N", "requests under way on each", "1");
+  s.flag("Work", "--w5", "", "a connection for each request");
+  s.value("Work", "--warm", "", "SECONDS", "before measuring", "0.3");
+  s.value("Work", "--secs", "", "SECONDS", "of measuring", "1");
+  s.value("Work", "--maxreq", "", "N", "requests at most", "no limit");
+  s.flag("How", "--bare", "", "the session only: no middleware, no observers");
+  s.flag("How", "--spin", "", "look for work a while before sleeping");
+  s.value("How", "--threads", "", "N", "event loops of the server", "1");
+  s.footer(footer);
+
+  std::string_view const role = argc > 1 ? argv[1] : "";
+  if (role != "server" && role != "client") {
+    if (auto const done = s.parse(argc, argv, CLEAT_VERSION)) return *done;
+    throw apps::usage_error("say which side first: bench server, or bench client.");
+  }
+  if (auto const done = s.parse(argc - 1, argv + 1, CLEAT_VERSION)) return *done;
+  auto const o = read(s);
+  return role == "server" ? bench::serve(o) : bench::ask(o);
+} catch (apps::usage_error const& e) {
+  apps::complain("bench", e.what());
+  return apps::exit_usage;
+}

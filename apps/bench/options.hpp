@@ -1,0 +1,31 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace bench {
+
+/// What one run is to do, in the words of the driver.
+class options {
+ public:
+  std::uint16_t port = 0;
+  /// Connections; of these so many have requests under way, evenly spread.
+  std::size_t connections = 1;
+  std::size_t active = 0;
+  /// Requests under way on each active connection.
+  std::size_t window = 1;
+  /// A connection for each request.
+  bool connect_each = false;
+  std::chrono::nanoseconds warm = std::chrono::milliseconds{300};
+  std::chrono::nanoseconds measure = std::chrono::seconds{1};
+  std::uint64_t requests_max = UINT64_MAX;
+  /// The session only: no middleware and no observers.
+  bool bare = false;
+  /// Before it sleeps, the event loop looks for work this long; zero: it sleeps at once.
+  std::chrono::nanoseconds spin{0};
+  /// Event loops of the server, one a thread.
+  unsigned threads = 1;
+};
+
+}  // namespace bench
