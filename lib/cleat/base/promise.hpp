@@ -19,6 +19,9 @@ namespace cleat {
 template <class T>
 class task;
 
+template <std::derived_from<leaf> L, class T>
+class leaf_or_task;
+
 template <class Signature, class Initiation, class... Args>
 class asio_operation;
 
@@ -103,6 +106,12 @@ struct is_awaitable<boost::asio::awaitable<T, E>> : std::true_type {};
 template <class>
 inline constexpr bool always_false = false;
 
+template <class T>
+struct is_leaf_or_task : std::false_type {};
+
+template <class L, class T>
+class leaf_or_task_awaiter;
+
 /// Gives a ready value: `co_await this_chain::executor` never suspends.
 template <class T>
 struct ready_value {
@@ -152,6 +161,13 @@ class promise_base : public frame {
                                   std::source_location where = std::source_location::current()) {
     at = where;
     return leaf_awaiter<L>{l};
+  }
+
+  template <class L, class T>
+  leaf_or_task_awaiter<L, T> await_transform(
+      leaf_or_task<L, T>&& x, std::source_location where = std::source_location::current()) {
+    at = where;
+    return leaf_or_task_awaiter<L, T>{x};
   }
 
   ready_value<environment::executor_type> await_transform(this_chain::executor_t) {

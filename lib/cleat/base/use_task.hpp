@@ -214,6 +214,7 @@ concept DeferredOperation = requires(X x) {
 /// May be awaited in a `task`.
 template <class X>
 concept AwaitableInTask = detail::is_task<X>::value || std::derived_from<X, leaf> ||
+                          detail::is_leaf_or_task<X>::value ||
                           detail::is_asio_operation<X>::value || detail::is_awaitable<X>::value ||
                           detail::DeferredOperation<X>;
 

@@ -90,10 +90,10 @@ class failing_network::stream final : public any_stream::model {
   void break_off() noexcept { static_cast<void>(link_->break_off()); }
 
   task<result<void>> readable() override {
-    return wait(link_, io::readable, link_->inner->readable());
+    return wait(link_, io::readable);
   }
   task<result<void>> writable() override {
-    return wait(link_, io::writable, link_->inner->writable());
+    return wait(link_, io::writable);
   }
   result<std::size_t> read(std::span<std::byte> into) noexcept override {
     if (link_->is_broken()) return link_->why();
@@ -127,11 +127,16 @@ class failing_network::stream final : public any_stream::model {
  private:
   [[nodiscard]] std::size_t at_once() const noexcept { return link_->of->fault.bytes_at_once; }
 
-  static task<result<void>> wait(std::shared_ptr<link> on, io what, task<result<void>> inner) {
+  static task<result<void>> wait(std::shared_ptr<link> on, io what) {
     if (on->is_broken()) co_return on->why();
     bool const fails = on->fails(what);
     if (fails && !on->of->fault.afterwards) co_return on->break_off();
-    auto const ready = co_await std::move(inner);
+    result<void> ready;
+    if (what == io::readable) {
+      ready = co_await on->inner->readable();
+    } else {
+      ready = co_await on->inner->writable();
+    }
     if (on->is_broken()) co_return on->why();
     if (fails) static_cast<void>(on->break_off());
     co_return ready;

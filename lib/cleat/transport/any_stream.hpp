@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cleat/base/leaf_or_task.hpp>
+#include <cleat/transport/poller.hpp>
 #include <cleat/transport/transport.hpp>
 
 #include <memory>
@@ -22,7 +24,10 @@ class any_stream {
     virtual result<std::size_t> write(std::span<bytes_view const> gather) noexcept = 0;
     virtual void close() noexcept = 0;
     [[nodiscard]] virtual environment::executor_type executor() const = 0;
+    /// The descriptor that is waited for, if it is one of the poller's: then waits are leaves.
+    [[nodiscard]] virtual detail::pollable* polled() noexcept { return nullptr; }
   };
+  using wait = leaf_or_task<detail::ready_wait, result<void>>;
 
   explicit any_stream(std::unique_ptr<model> stream) noexcept : model_(std::move(stream)) {}
 
@@ -32,9 +37,17 @@ class any_stream {
     return any_stream{std::make_unique<holder<T>>(std::move(stream))};
   }
 
-  task<result<void>> readable() { return model_->readable(); }
+  wait readable() {
+    if (auto* const p = model_->polled())
+      return wait{std::in_place_type<detail::ready_wait>, *p, std::uint32_t{EPOLLIN}};
+    return wait{model_->readable()};
+  }
   result<std::size_t> read(std::span<std::byte> into) noexcept { return model_->read(into); }
-  task<result<void>> writable() { return model_->writable(); }
+  wait writable() {
+    if (auto* const p = model_->polled())
+      return wait{std::in_place_type<detail::ready_wait>, *p, std::uint32_t{EPOLLOUT}};
+    return wait{model_->writable()};
+  }
   result<std::size_t> write(std::span<bytes_view const> gather) noexcept {
     return model_->write(gather);
   }

@@ -3,6 +3,7 @@
 #include <cleat/base/event.hpp>
 #include <cleat/base/scope.hpp>
 #include <cleat/base/timed.hpp>
+#include <cleat/transport/polled_tcp.hpp>
 #include <cleat/transport/resolve.hpp>
 #include <cleat/transport/tcp.hpp>
 
@@ -27,16 +28,20 @@ std::string to_text(protocol::endpoint const& e) {
 }
 
 /// One address.
-task<result<tcp_stream>> connect_to(protocol::endpoint to, tcp_options options,
+task<result<any_stream>> connect_to(protocol::endpoint to, tcp_options options,
                                     time_point deadline) {
   auto const executor = co_await this_chain::executor;
+  if (auto* const poller = detail::poller::of(executor)) {
+    auto polled = co_await detail::polled_connect(*poller, to, options, deadline);
+    co_return polled;
+  }
   protocol::socket socket{executor};
   error_code code;
   socket.open(to.protocol(), code);
   if (code) co_return failure{code}.with(certainty::not_sent).with_detail(to_text(to));
   auto const connected = co_await timed(socket.async_connect(to, use_task), deadline);
   if (!connected) co_return connected.error().with(certainty::not_sent).with_detail(to_text(to));
-  co_return tcp_stream{std::move(socket), options};
+  co_return any_stream::of(tcp_stream{std::move(socket), options});
 }
 
 /// Several addresses: the next one starts when the one before has failed, or is slow.
@@ -45,7 +50,7 @@ class race {
   race(environment& env, tcp_options options, time_point deadline)
       : scope_(env), clock_(clock::of(env.executor())), options_(options), deadline_(deadline) {}
 
-  task<result<tcp_stream>> run(endpoints all) {
+  task<result<any_stream>> run(endpoints all) {
     // Even the last address gets its share of a short deadline.
     auto const share = (deadline_ - clock_.now()) / static_cast<duration::rep>(all.size() + 1);
     auto const delay = std::clamp<duration>(share, 1ms, attempt_delay);
@@ -87,7 +92,7 @@ class race {
   time_point deadline_;
   event ended_;
   std::size_t under_way_ = 0;
-  std::optional<tcp_stream> winner_;
+  std::optional<any_stream> winner_;
   failure why_{kind::timed_out, certainty::not_sent};
 };
 
@@ -129,14 +134,12 @@ task<result<any_stream>> tcp_network::dial(std::string host, std::uint16_t port,
   if (!found) co_return found.error();
   if (found->size() == 1) {
     auto one = co_await connect_to(found->front(), options, deadline);
-    if (!one) co_return one.error();
-    co_return any_stream::of(std::move(*one));
+    co_return one;
   }
   environment& env = co_await this_chain::environment;
   race r{env, options, deadline};
   auto best = co_await r.run(std::move(*found));
-  if (!best) co_return best.error();
-  co_return any_stream::of(std::move(*best));
+  co_return best;
 }
 
 result<any_listener> tcp_network::listen(environment::executor_type const& executor,
@@ -154,6 +157,8 @@ result<any_listener> tcp_network::listen(environment::executor_type const& execu
   if (acceptor.set_option(protocol::acceptor::reuse_address(true), code)) return wrong(code);
   if (acceptor.bind(at, code)) return wrong(code);
   if (acceptor.listen(asio::socket_base::max_listen_connections, code)) return wrong(code);
+  if (auto* const poller = detail::poller::of(executor))
+    return any_listener{detail::polled_listen(*poller, std::move(acceptor))};
   return any_listener{std::make_unique<tcp_listener>(std::move(acceptor))};
 }
 

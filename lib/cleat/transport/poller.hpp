@@ -1,0 +1,146 @@
+#pragma once
+
+#include <cleat/base/clock.hpp>
+#include <cleat/base/environment.hpp>
+#include <cleat/base/result.hpp>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/basic_stream_descriptor.hpp>
+
+#include <sys/epoll.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace cleat::detail {
+
+class poller;
+class ready_wait;
+
+/// A non-blocking descriptor that chains may wait for, one a direction. Owns it.
+class pollable {
+ public:
+  /// `p` lives as long as its context.
+  pollable(poller& p, int descriptor) noexcept : poller_(p), descriptor_(descriptor) {}
+  pollable(pollable const&) = delete;
+  pollable& operator=(pollable const&) = delete;
+  ~pollable() { close(); }
+
+  /// -1 once it is closed.
+  [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
+  [[nodiscard]] poller& of() const noexcept { return poller_; }
+  /// Waits that are under way end as `shut_down`.
+  void close() noexcept;
+
+ private:
+  friend class poller;
+  friend class ready_wait;
+
+  poller& poller_;
+  ready_wait* reader_ = nullptr;
+  ready_wait* writer_ = nullptr;
+  int descriptor_;
+  std::uint32_t watched_ = 0;  ///< EPOLLIN, EPOLLOUT: what the kernel is asked to tell
+  bool known_ = false;         ///< the kernel has it
+};
+
+/// Waits until a descriptor is ready; may wake for nothing.
+class ready_wait : public leaf {
+ public:
+  ready_wait(pollable& on, std::uint32_t what) noexcept : on_(&on), what_(what) {}
+  ~ready_wait() { leave(); }
+
+  result<void> await_resume() const noexcept {
+    if (ended_) return failure{why_};
+    return {};
+  }
+
+ protected:
+  void begin(bool cancelled) override;
+  void cancel() noexcept override { end(kind::cancelled); }
+  /// Ends the wait early, if it has not ended.
+  void end(kind why) noexcept;
+
+ private:
+  friend class poller;
+  friend class pollable;
+
+  void wake() {
+    leave();
+    complete();
+  }
+  void leave() noexcept;
+  [[nodiscard]] ready_wait*& place() const noexcept {
+    return what_ == EPOLLIN ? on_->reader_ : on_->writer_;
+  }
+
+  pollable* on_;
+  std::uint32_t what_;
+  kind why_ = kind::cancelled;
+  bool ended_ = false;
+};
+
+/// The same, until a deadline; then it fails as `timed_out`.
+class timed_ready_wait final : public ready_wait {
+ public:
+  timed_ready_wait(pollable& on, std::uint32_t what, time_point deadline) noexcept
+      : ready_wait(on, what), deadline_(deadline) {}
+
+ private:
+  void begin(bool cancelled) override {
+    if (!cancelled) {
+      timeout_.set(
+          env().executor(), deadline_,
+          [](void* self) { static_cast<timed_ready_wait*>(self)->end(kind::timed_out); }, this);
+    }
+    ready_wait::begin(cancelled);
+  }
+
+  time_point deadline_;
+  timeout timeout_;
+};
+
+/// Tells which of many descriptors are ready, for a context that one thread runs.
+///
+/// All of them are in one epoll set of ours, and Asio watches that set: a batch of ready
+/// descriptors costs Asio's reactor one event, and a wait that follows a wait costs no system call.
+/// (Asio's own wait is one `epoll_ctl` each.) Level-triggered; a descriptor that is ready while
+/// nobody waits is no longer watched until somebody does.
+class poller final : public boost::asio::execution_context::service {
+ public:
+  using key_type = poller;
+  static boost::asio::execution_context::id id;
+
+  explicit poller(boost::asio::execution_context& context);
+
+  /// The one of this executor's context, or null if it is not the plain executor of an
+  /// `io_context` (a strand's chains may be on any thread): then Asio's own waits serve.
+  [[nodiscard]] static poller* of(environment::executor_type const& executor) noexcept;
+
+ private:
+  friend class pollable;
+  friend class ready_wait;
+  using context_type = boost::asio::io_context;
+  using set_type = boost::asio::posix::basic_stream_descriptor<context_type::executor_type>;
+  class rearm;
+
+  void shutdown() override;
+  /// Asks the kernel to tell of `what` too.
+  void watch(pollable& p, std::uint32_t what);
+  void set_watched(pollable& p, std::uint32_t what) noexcept;
+  void forget(pollable& p) noexcept;
+  void arm();
+  void dispatch();
+  void tell(std::size_t place);
+
+  static constexpr std::size_t batch_max = 256;
+
+  context_type& context_;
+  set_type set_;
+  bool armed_ = false;
+  std::array<epoll_event, batch_max> batch_;  ///< entries that are gone are null
+  std::size_t batch_size_ = 0;
+};
+
+}  // namespace cleat::detail
