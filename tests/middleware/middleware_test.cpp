@@ -127,6 +127,42 @@ BOOST_AUTO_TEST_CASE(any_service_holds_any_of_them) {
   BOOST_TEST(got == "q qaa q ");
 }
 
+BOOST_AUTO_TEST_CASE(several_pipelines_may_share_a_middleware_that_outlives_them) {
+  world time{1};
+  int calls = 0;
+  auto counting = [&calls](std::string q, call c, auto& next) -> task<result<std::string>> {
+    ++calls;
+    auto r = co_await next(std::move(q), c);
+    co_return r;
+  };
+  auto one = cleat::shared(counting) | letter('a') | echo;
+  auto two = letter('b') | cleat::shared(counting) | deadline(1s) | echo;
+  std::string got;
+  got += time.run(one("-", time.new_call())).value() + " ";
+  got += time.run(two("-", time.new_call())).value() + " ";
+  got += time.run(one("-")).value();
+  BOOST_TEST(got == "-aa -bb -aa");
+  BOOST_TEST(calls == 3);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_shared_has_one_state_for_all) {
+  world time{1};
+  auto refusing = [](std::string, call) -> task<result<std::string>> {
+    co_return cleat::failure{cleat::kind::refused, cleat::certainty::not_sent};
+  };
+  // Two retries at once, and none are saved up.
+  cleat::retry_budget::settings small;
+  small.deposit = 0;
+  small.floor = 2;
+  auto policy = cleat::retry(5).wait(cleat::backoff::additive(0s, 0s)).budget(small);
+  auto one = cleat::shared(policy) | refusing;
+  auto two = cleat::shared(policy) | refusing;
+  auto alone = cleat::retry(5).wait(cleat::backoff::additive(0s, 0s)).budget(small) | refusing;
+  BOOST_TEST(time.run(one("x", time.new_call())).error().attempts() == 3U);
+  BOOST_TEST(time.run(two("x", time.new_call())).error().attempts() == 1U);
+  BOOST_TEST(time.run(alone("x", time.new_call())).error().attempts() == 3U);
+}
+
 // What is a service, and what is not.
 static_assert(Service<decltype(echo)>);
 static_assert(Service<any_service<std::string, std::string>>);
@@ -142,3 +178,6 @@ static_assert(
     !Middleware<decltype([](std::string, call) -> task<result<std::string>> { co_return ""; }),
                 std::remove_const_t<decltype(echo)>>);
 static_assert(!Middleware<int, std::remove_const_t<decltype(echo)>>);
+static_assert(Middleware<cleat::shared_stage<deadline>, std::remove_const_t<decltype(echo)>>);
+static_assert(Middleware<cleat::shared_stage<slow_log>, std::remove_const_t<decltype(echo)>>);
+static_assert(!Middleware<cleat::shared_stage<int>, std::remove_const_t<decltype(echo)>>);

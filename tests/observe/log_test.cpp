@@ -302,6 +302,20 @@ BOOST_FIXTURE_TEST_CASE(describes_a_call_that_failed, fixture) {
   BOOST_TEST(text_of(o, "reason") == "timed_out");
 }
 
+BOOST_FIXTURE_TEST_CASE(writes_calls_that_succeed_at_a_level_of_their_own, fixture) {
+  cleat::log quiet{*to, log_level::debug, log_level::debug};
+  failure const why{kind::timed_out};
+  quiet.on(cleat::call_ended{made.of, nullptr, 1ms});
+  quiet.on(cleat::call_ended{made.of, &why, 1ms});
+  to->set_level(log_level::info);
+  quiet.on(cleat::call_ended{made.of, nullptr, 1ms});
+  quiet.on(cleat::call_ended{made.of, &why, 1ms});
+  std::string levels;
+  for (auto const& line : lines_of(file))
+    levels += text_of(json::parse(line).as_object(), "level") + " ";
+  BOOST_TEST(levels == "DEBUG ERROR ERROR ");
+}
+
 BOOST_FIXTURE_TEST_CASE(warns_of_connections_that_fail, fixture) {
   failure const why{kind::refused, cleat::certainty::not_sent};
   log.on(cleat::connect_ended{made.of, "127.0.0.1:9000", &why, 1ms});

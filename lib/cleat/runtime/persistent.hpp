@@ -49,38 +49,73 @@ class link {
  public:
   using session_type = session<P, late_stream<stream>>;
 
-  link(environment::executor_type const& executor, P protocol, session_options options)
-      : conversation(late_stream<stream>{stream_, executor}, std::move(protocol), options) {}
+  link(environment::executor_type const& executor, P protocol, session_options options) {
+    conversation_.emplace(late_stream<stream>{stream_, executor}, std::move(protocol), options);
+  }
+
+  /// The chain's part in it. A chain that goes before its end goes with its execution context, and
+  /// takes with it what that context knows of.
+  class hold {
+   public:
+    explicit hold(std::shared_ptr<link> l) noexcept : link_(std::move(l)) {}
+    hold(hold&&) noexcept = default;
+    hold& operator=(hold&&) = delete;
+    ~hold() {
+      if (!link_) return;
+      if (!link_->conversation_->ended()) link_->conversation_.reset();
+      link_->stream_.reset();
+    }
+    link* operator->() const noexcept { return link_.get(); }
+
+   private:
+    std::shared_ptr<link> link_;
+  };
 
   /// Dials and then speaks until the session ends, whyever.
-  static task<> live(std::shared_ptr<link> self, D dialer, time_point deadline,
-                     event_table const* events, std::string_view peer) {
+  static task<> live(hold self, D dialer, time_point deadline, event_table const* events,
+                     std::string_view peer) {
     call dialling{co_await this_chain::executor};
     dialling.tighten(deadline);
     dialling.events = events;
     dialling.peer = peer;
     time_point const began = dialling.now();
-    auto dialled = co_await dialer.dial(dialling);
-    if (listens<connect_ended>(events)) {
-      failure const why = dialled ? failure{} : dialled.error();
-      std::string const address = dialer.address();
-      notify(events,
-             connect_ended{dialling, address, dialled ? nullptr : &why, dialling.now() - began});
+    try {
+      auto dialled = co_await dialer.dial(dialling);
+      if (listens<connect_ended>(events)) {
+        failure const why = dialled ? failure{} : dialled.error();
+        std::string const address = dialer.address();
+        notify(events,
+               connect_ended{dialling, address, dialled ? nullptr : &why, dialling.now() - began});
+      }
+      if (!dialled) {
+        self->conversation().close(dialled.error());
+        co_return;
+      }
+      self->stream_.emplace(std::move(*dialled));
+    } catch (...) {
+      self->conversation().close(failure{kind::shut_down}.with_detail("the dialer threw"));
+      throw;
     }
-    if (!dialled) {
-      self->conversation.close(dialled.error());
-      co_return;
-    }
-    self->stream_.emplace(std::move(*dialled));
-    static_cast<void>(co_await self->conversation.run());
+    static_cast<void>(co_await self->conversation().run());
   }
+
+  [[nodiscard]] bool takes_calls() const noexcept {
+    return conversation_ && !conversation_->ended();
+  }
+  [[nodiscard]] session_type& conversation() noexcept { return *conversation_; }
+
+  void close() noexcept {
+    if (!takes_calls()) return;
+    conversation_->close();
+    stop_.emit(boost::asio::cancellation_type::all);
+  }
+  /// What ends the chain.
+  [[nodiscard]] boost::asio::cancellation_slot stop() noexcept { return stop_.slot(); }
 
  private:
   std::optional<stream> stream_;
-
- public:
-  session_type conversation;
-  boost::asio::cancellation_signal stop;
+  std::optional<session_type> conversation_;
+  boost::asio::cancellation_signal stop_;
 };
 
 }  // namespace detail
@@ -108,9 +143,7 @@ class persistent_service final
   persistent_service(persistent_service&&) noexcept = default;
   persistent_service& operator=(persistent_service&&) = delete;
   ~persistent_service() {
-    if (!link_) return;
-    link_->conversation.close();
-    link_->stop.emit(boost::asio::cancellation_type::all);
+    if (link_) link_->close();
   }
 
   /// How long making the connection may take, name lookup included; 10 s if nothing is said.
@@ -131,19 +164,19 @@ class persistent_service final
 
  private:
   session_type& open(environment& env) override {
-    if (link_ && !link_->conversation.ended()) return link_->conversation;
+    if (link_ && link_->takes_calls()) return link_->conversation();
     auto const& executor = env.executor();
     link_ = std::make_shared<link>(executor, protocol_, options_);
     auto deadline = saturated_add(clock::of(executor).now(), connect_limit_);
-    auto life = link::live(link_, dialer_, deadline, options_.events, options_.peer);
+    auto life =
+        link::live(typename link::hold{link_}, dialer_, deadline, options_.events, options_.peer);
     auto at_the_end = [executor](std::exception_ptr const& thrown) {
       // A protocol that throws: its callers know already, and so shall whoever runs the loop.
       if (thrown) boost::asio::post(executor, [thrown] { std::rethrow_exception(thrown); });
     };
-    auto& opened = *link_;
     spawn(executor, std::move(life),
-          boost::asio::bind_cancellation_slot(opened.stop.slot(), std::move(at_the_end)));
-    return opened.conversation;
+          boost::asio::bind_cancellation_slot(link_->stop(), std::move(at_the_end)));
+    return link_->conversation();
   }
 
   D dialer_;
