@@ -9,6 +9,7 @@
 #include <cleat/observe/metrics.hpp>
 #include <cleat/runtime/per_call.hpp>
 #include <cleat/runtime/persistent.hpp>
+#include <cleat/runtime/run.hpp>
 #include <cleat/transport/tcp.hpp>
 #include <toggle/protocol.hpp>
 
@@ -105,7 +106,7 @@ int ask(options const& o) {
              cleat::persistent<toggle::protocol>(peer);
     });
   }
-  context.run();
+  cleat::run(context, o.spin);
   return 1;
 }
 

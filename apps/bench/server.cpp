@@ -6,6 +6,7 @@
 #include <cleat/observe/log_sink.hpp>
 #include <cleat/observe/metrics.hpp>
 #include <cleat/observe/observe.hpp>
+#include <cleat/runtime/run.hpp>
 #include <cleat/runtime/server.hpp>
 #include <cleat/session/session.hpp>
 #include <cleat/transport/network.hpp>
@@ -13,10 +14,15 @@
 
 #include <boost/asio/io_context.hpp>
 
+#include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
 namespace bench {
 
@@ -48,35 +54,68 @@ class lamp {
   bool on_ = false;
 };
 
-task<> listen(cleat::server& s) { static_cast<void>(co_await s.run()); }
+/// An event loop with a server in it.
+class shop {
+ public:
+  explicit shop(cleat::event_table const* events) : lamp_(events) {}
+
+  static result<std::unique_ptr<shop>> open(std::uint16_t port, bool shared,
+                                            cleat::event_table const* events) {
+    auto made = std::make_unique<shop>(events);
+    auto const executor = made->context_.get_executor();
+    auto& net = cleat::network::of(executor);
+    auto listener = shared ? net.listen_sharing(executor, "127.0.0.1", port)
+                           : net.listen(executor, "127.0.0.1", port);
+    if (!listener) return listener.error();
+    made->server_.emplace(std::move(*listener), [&lamp = made->lamp_](cleat::any_stream s) {
+      return lamp.converse(std::move(s));
+    });
+    cleat::spawn(executor, serve(*made->server_));
+    return made;
+  }
+
+  [[nodiscard]] std::uint16_t port() const { return server_->port(); }
+  void run(std::chrono::nanoseconds spin) { cleat::run(context_, spin); }
+
+ private:
+  static task<> serve(cleat::server& s) { static_cast<void>(co_await s.run()); }
+
+  lamp lamp_;
+  boost::asio::io_context context_{1};
+  std::optional<cleat::server> server_;
+};
+
+int refuse(cleat::failure const& why) {
+  std::fprintf(stderr, "bench: %s\n", why.message().c_str());
+  return 4;
+}
 
 }  // namespace
 
 int serve(options const& o) {
-  boost::asio::io_context context{1};
-  auto const& time = cleat::clock::of(context.get_executor());
-  auto sink = cleat::log_sink::open(cleat::log_sink_options{time});
-  if (!sink) {
-    std::fprintf(stderr, "bench: %s\n", sink.error().message().c_str());
-    return 4;
-  }
+  boost::asio::io_context for_time;
+  auto sink =
+      cleat::log_sink::open(cleat::log_sink_options{cleat::clock::of(for_time.get_executor())});
+  if (!sink) return refuse(sink.error());
   cleat::metrics metrics;
   cleat::log log{**sink};
   cleat::tee events{metrics, log};
 
-  lamp it{o.bare ? nullptr : &events};
-  auto listener = cleat::network::of(context.get_executor())
-                      .listen(context.get_executor(), "127.0.0.1", o.port);
-  if (!listener) {
-    std::fprintf(stderr, "bench: %s\n", listener.error().message().c_str());
-    return 4;
+  // A loop a thread, each with a lamp and a listener of its own at the same port.
+  std::vector<std::unique_ptr<shop>> shops;
+  std::uint16_t port = o.port;
+  for (unsigned n = 0; n < o.threads; ++n) {
+    auto opened = shop::open(port, o.threads > 1, o.bare ? nullptr : &events);
+    if (!opened) return refuse(opened.error());
+    port = (*opened)->port();
+    shops.push_back(std::move(*opened));
   }
-  cleat::server server{std::move(*listener),
-                       [&it](cleat::any_stream s) { return it.converse(std::move(s)); }};
-  cleat::spawn(context.get_executor(), listen(server));
   answer_to_signals();
-  say("LISTENING " + std::to_string(server.port()));
-  context.run();
+  say("LISTENING " + std::to_string(port));
+  std::vector<std::jthread> others;
+  for (unsigned n = 1; n < o.threads; ++n)
+    others.emplace_back([&one = *shops[n], &o] { one.run(o.spin); });
+  shops.front()->run(o.spin);
   return 0;
 }
 

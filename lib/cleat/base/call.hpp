@@ -11,6 +11,22 @@
 namespace cleat {
 
 class event_table;
+class entropy;
+
+/// What a call needs of its execution context, in one look-up.
+class context_services final : public boost::asio::execution_context::service {
+ public:
+  using key_type = context_services;
+  static boost::asio::execution_context::id id;
+
+  explicit context_services(boost::asio::execution_context& context);
+
+  cleat::clock& clock;
+  cleat::entropy& entropy;
+
+ private:
+  void shutdown() override {}
+};
 
 /// What travels with each request: how long it may take, whose it is, what joins its attempts.
 ///
@@ -21,6 +37,8 @@ class call {
   /// A call of its own, made on the time and the randomness of `executor`'s context: no deadline, a
   /// fresh operation id and correlation id, attempt 1, repeatable.
   explicit call(environment::executor_type const& executor);
+  /// The same for a chain, cheaper.
+  explicit call(environment& of);
 
   /// The latest moment at which it may end. Covers every wait below: lookup, queue, dial, backoff,
   /// write, answer.
@@ -47,6 +65,8 @@ class call {
   bool repeatable = true;
 
  private:
+  explicit call(context_services& from);
+
   cleat::clock* clock_;
   time_point deadline_ = never;
 };

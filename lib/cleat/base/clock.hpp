@@ -10,7 +10,9 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
+#include <utility>
 
 namespace cleat {
 
@@ -71,11 +73,40 @@ class clock final : public boost::asio::execution_context::service {
 
   [[nodiscard]] static clock& of(environment::executor_type const& executor);
 
-  [[nodiscard]] time_point now() const noexcept { return source_->now(); }
+  [[nodiscard]] time_point now() const noexcept {
+    if (moment const* const m = moment::current_; m != nullptr && m->of_ == this) return m->now_;
+    return source_->now();
+  }
   /// The time on the wall, for logs and identifiers only.
   [[nodiscard]] std::chrono::system_clock::time_point wall() const noexcept {
+    if (moment* const m = moment::current_; m != nullptr && m->of_ == this) return m->wall();
     return source_->wall();
   }
+
+  /// While it lives, this clock stands still for this thread. Who works through a batch looks at
+  /// the time once for all of it, where the batch took microseconds to come and takes as long to
+  /// work through.
+  class moment {
+   public:
+    explicit moment(clock const& of) noexcept
+        : of_(&of), now_(of.now()), outer_(std::exchange(current_, this)) {}
+    moment(moment const&) = delete;
+    moment& operator=(moment const&) = delete;
+    ~moment() { current_ = outer_; }
+
+   private:
+    friend class clock;
+    [[nodiscard]] std::chrono::system_clock::time_point wall() noexcept {
+      if (!wall_) wall_ = of_->source_->wall();
+      return *wall_;
+    }
+
+    static inline constinit thread_local moment* current_ = nullptr;
+    clock const* of_;
+    time_point now_;
+    std::optional<std::chrono::system_clock::time_point> wall_;
+    moment* outer_;
+  };
 
   /// Sets `a` to ring at `due`, instead of what it was set to before.
   void set(alarm& a, time_point due);

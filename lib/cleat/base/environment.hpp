@@ -13,6 +13,7 @@ namespace cleat {
 
 class environment;
 class leaf;
+class context_services;
 
 namespace detail {
 
@@ -37,6 +38,11 @@ class environment {
   environment& operator=(environment const&) = delete;
 
   [[nodiscard]] executor_type const& executor() const noexcept { return executor_; }
+  /// Time and randomness of the chain's context; looked up once a chain.
+  [[nodiscard]] context_services& services() {
+    if (services_ == nullptr) services_ = &find_services();
+    return *services_;
+  }
 
   /// Asks the chain to stop: the operation it waits on is cancelled, and so is every later one,
   /// until the chain ends. Work under a `shield` is left alone. Call it on the chain's executor.
@@ -86,7 +92,10 @@ class environment {
   virtual void finish() = 0;            ///< hands over the outcome and frees the chain
   virtual void destroy() noexcept = 0;  ///< frees the chain, no outcome
 
+  [[nodiscard]] context_services& find_services() const;
+
   executor_type executor_;
+  context_services* services_ = nullptr;
   leaf* leaf_ = nullptr;
   detail::frame const* innermost_ = nullptr;
   /// How many times the chain has been suspended at a leaf. A coroutine whose start saw the same

@@ -3,8 +3,6 @@
 #include <cleat/base/chains.hpp>
 #include <cleat/base/task.hpp>
 
-#include <boost/asio/executor_work_guard.hpp>
-
 #include <cstddef>
 #include <cstdlib>
 #include <exception>
@@ -56,6 +54,7 @@ class scope {
   [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
 
  private:
+  /// Its owner is there as long as it is, and keeps the event loop running for both.
   class member final : public environment, private detail::chain_link {
    public:
     member(scope& in, task<void>&& t)
@@ -63,14 +62,18 @@ class scope {
           chain_link(in.owner_.executor(), *this),
           scope_(&in),
           after_(in.first_),
-          task_(std::move(t)),
-          work_(in.owner_.executor()) {
+          task_(std::move(t)) {
       if (after_ != nullptr) after_->before_ = this;
       in.first_ = this;
     }
     void run() {
       enter();
       start(task_.handle_, task_.handle_.promise());
+    }
+
+    static void* operator new(std::size_t bytes) { return detail::frame_memory::allocate(bytes); }
+    static void operator delete(void* p, std::size_t bytes) noexcept {
+      detail::frame_memory::deallocate(p, bytes);
     }
 
    private:
@@ -101,7 +104,6 @@ class scope {
     member* before_ = nullptr;
     member* after_;
     task<void> task_;
-    boost::asio::executor_work_guard<executor_type> work_;
   };
 
   void ended(std::exception_ptr const& error);

@@ -213,10 +213,10 @@ concept DeferredOperation = requires(X x) {
 
 /// May be awaited in a `task`.
 template <class X>
-concept AwaitableInTask = detail::is_task<X>::value || std::derived_from<X, leaf> ||
-                          detail::is_leaf_or_task<X>::value ||
-                          detail::is_asio_operation<X>::value || detail::is_awaitable<X>::value ||
-                          detail::DeferredOperation<X>;
+concept AwaitableInTask =
+    detail::is_task<X>::value || std::derived_from<X, leaf> || detail::is_leaf_or_task<X>::value ||
+    detail::is_asio_operation<X>::value || detail::is_awaitable<X>::value ||
+    detail::DeferredOperation<X>;
 
 namespace detail {
 

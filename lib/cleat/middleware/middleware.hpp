@@ -83,7 +83,8 @@ class pipeline {
 
   /// With a fresh call on the chain's executor.
   task<result<response>> operator()(request q) {
-    call const c{co_await this_chain::executor};
+    environment& env = co_await this_chain::environment;
+    call const c{env};
     auto r = co_await middleware_(std::move(q), c, service_);
     co_return r;
   }

@@ -7,14 +7,16 @@
 #include <cleat/codec/protocol.hpp>
 #include <cleat/session/slot_table.hpp>
 
+#include <boost/intrusive/list.hpp>
+
 #include <functional>
 #include <optional>
 #include <utility>
 
 namespace cleat::detail {
 
-/// Marks a slot's owner without its types.
-class exchange_base {
+/// Marks a slot's owner without its types, and can stand in line for a slot.
+class exchange_base : public boost::intrusive::list_base_hook<> {
  protected:
   exchange_base() = default;
   ~exchange_base() = default;
@@ -49,7 +51,7 @@ class exchange final : public leaf, public exchange_base {
     // Only with its whole context does a chain go while it waits; the request stays as it is.
     if (session_ == nullptr) return;
     if (slot_ != nullptr) session_->slots_.bury(*slot_);
-    if (slot_ == nullptr && !outcome_) std::erase(session_->waiting_, this);
+    if (is_linked()) session_->stop_waiting(*this);
   }
 
   result<response> await_resume() { return *std::move(outcome_); }

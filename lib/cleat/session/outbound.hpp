@@ -5,6 +5,8 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 namespace cleat::detail {
 
@@ -15,7 +17,10 @@ class outbound {
   using position = std::uint64_t;
 
   /// Where to encode the next frame.
-  [[nodiscard]] byte_buffer& buffer() noexcept { return bytes_; }
+  [[nodiscard]] byte_buffer& buffer() noexcept {
+    if (bytes_.capacity() == 0) spare::take(bytes_);
+    return bytes_;
+  }
   /// The position behind the last byte.
   [[nodiscard]] position end() const noexcept { return base_ + bytes_.size(); }
   /// The position of the first byte that was not handed over yet.
@@ -39,14 +44,12 @@ class outbound {
     bytes_.erase(first, first + static_cast<std::ptrdiff_t>(end - begin));
   }
 
-  /// Forgets what lies before `needed` (which was sent), when that is everything or much. Keeps a
-  /// little memory for the next frames, and not what one large batch took.
+  /// Forgets what lies before `needed` (which was sent), when that is everything or much.
   void trim(position needed) {
     assert(needed >= base_ && needed <= sent());
     std::size_t const n = needed - base_;
     if (n == bytes_.size()) {
-      bytes_.clear();
-      if (bytes_.capacity() > kept_bytes_max) byte_buffer{}.swap(bytes_);
+      spare::give(bytes_);
     } else if (n > kept_bytes_max) {
       bytes_.erase(bytes_.begin(), bytes_.begin() + static_cast<std::ptrdiff_t>(n));
     } else {
@@ -58,6 +61,27 @@ class outbound {
 
  private:
   static constexpr std::size_t kept_bytes_max = 65536;
+
+  /// Empty buffers with memory, shared by all sessions of a thread: an idle connection has none.
+  class spare {
+   public:
+    static void take(byte_buffer& into) noexcept {
+      if (buffers_.empty()) return;
+      into = std::move(buffers_.back());
+      buffers_.pop_back();
+    }
+    static void give(byte_buffer& used) noexcept {
+      byte_buffer whole = std::move(used);
+      whole.clear();
+      // Not what one large batch took.
+      if (whole.capacity() > kept_bytes_max || buffers_.size() >= kept_max) return;
+      buffers_.push_back(std::move(whole));
+    }
+
+   private:
+    static constexpr std::size_t kept_max = 64;
+    static inline thread_local std::vector<byte_buffer> buffers_;
+  };
 
   byte_buffer bytes_;
   position base_ = 0;

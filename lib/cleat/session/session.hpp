@@ -3,6 +3,7 @@
 #include <cleat/base/entropy.hpp>
 #include <cleat/base/event.hpp>
 #include <cleat/base/events.hpp>
+#include <cleat/base/pooled_queue.hpp>
 #include <cleat/base/scope.hpp>
 #include <cleat/codec/protocol.hpp>
 #include <cleat/session/exchange.hpp>
@@ -12,12 +13,13 @@
 #include <cleat/session/slot_table.hpp>
 #include <cleat/transport/transport.hpp>
 
+#include <boost/intrusive/list.hpp>
+
 #include <algorithm>
 #include <cstddef>
-#include <deque>
 #include <exception>
 #include <functional>
-#include <optional>
+#include <memory>
 #include <utility>
 
 namespace cleat {
@@ -62,16 +64,19 @@ class session {
       : stream_(std::move(stream)),
         protocol_(std::move(protocol)),
         options_(options),
-        executor_(stream_.executor()),
-        clock_(clock::of(executor_)),
-        number_(entropy::of(executor_).next()) {}
+        clock_(clock::of(stream_.executor())),
+        number_(entropy::of(stream_.executor()).next()) {}
   session(session const&) = delete;
   session& operator=(session const&) = delete;
   ~session() {
     for (detail::slot* s = slots_.first(); s != nullptr; s = s->next()) {
       if (s->by != nullptr) static_cast<exchange*>(s->by)->orphan();
     }
-    for (auto* const e : waiting_) e->orphan();
+    while (!waiting_.empty()) {
+      auto& e = next_waiting();
+      stop_waiting(e);
+      e.orphan();
+    }
   }
 
   /// Called with every received message, in order, by the reader. It must not wait and must not
@@ -79,7 +84,7 @@ class session {
   std::function<void(message const&)> respond;
   /// Called for every request of the peer. Its answer is sent; a failure sends nothing. What it or
   /// `respond` throws ends the session and leaves through `run`.
-  std::function<task<result<message>>(message)> serve;
+  std::function<task<result<message>>(message&&)> serve;
 
   /// Reads until the end of the session and gives its reason.
   task<failure> run() {
@@ -90,8 +95,7 @@ class session {
       flush();
       while (!ended_) {
         if (out_.size() > options_.outbound_bytes_max) {
-          auto const drained = co_await drained_.wait();
-          if (!drained) end(failure{kind::shut_down});  // cancelled
+          co_await drain();
           continue;
         }
         auto const ready = co_await stream_.readable();
@@ -158,7 +162,7 @@ class session {
   /// Ends it for this reason, at once.
   void close(failure const& why) noexcept { end(why); }
 
-  [[nodiscard]] bool ended() const noexcept { return ended_.has_value(); }
+  [[nodiscard]] bool ended() const noexcept { return ended_ != nullptr; }
   /// Calls whose answers are awaited, and calls that were given up and not answered yet.
   [[nodiscard]] std::size_t pending() const noexcept { return slots_.live() + waiting_.size(); }
   [[nodiscard]] std::size_t unanswered() const noexcept { return slots_.buried(); }
@@ -169,13 +173,26 @@ class session {
   friend exchange;
 
   struct mark {
+    mark(std::uint64_t from, std::uint64_t to, message_id const& of) noexcept
+        : begin(from), end(to), id(of) {}
     std::uint64_t begin;
     std::uint64_t end;
     message_id id;
   };
 
+  /// Waits until few enough bytes wait to be sent. Apart, so that an idle reader's frame is small.
+  task<> drain() {
+    auto const drained = co_await drained_.wait();
+    if (!drained) end(failure{kind::shut_down});  // cancelled
+  }
+
   // ---- callers
   // -----------------------------------------------------------------------------------------------------
+
+  [[nodiscard]] exchange& next_waiting() noexcept {
+    return static_cast<exchange&>(waiting_.front());
+  }
+  void stop_waiting(exchange& e) noexcept { waiting_.erase(waiting_.iterator_to(e)); }
 
   /// A call begins.
   void enter(exchange& e) {
@@ -188,7 +205,7 @@ class session {
         return e.finish(failure{kind::overloaded, certainty::not_sent}.with_detail(
             "too many calls wait for this peer"));
       }
-      waiting_.push_back(&e);
+      waiting_.push_back(e);
       watch(e.call_.deadline());
       return;
     }
@@ -201,7 +218,7 @@ class session {
   /// only way out but an answer.
   void leave(exchange& e, failure why) {
     if (e.slot_ == nullptr) {
-      std::erase(waiting_, &e);
+      stop_waiting(e);
       return e.finish_later(why.with(certainty::not_sent));
     }
     detail::slot& s = *std::exchange(e.slot_, nullptr);
@@ -273,7 +290,7 @@ class session {
     auto const encoded = protocol_.encode(m, out_.buffer());
     if (!encoded) return encoded;
     if (listens<frame_sent>(options_.events))
-      marks_.push_back({begin, out_.end(), protocol_.id(m)});
+      marks_.emplace_back(begin, out_.end(), protocol_.id(m));
     if (!corked_) flush();
     return {};
   }
@@ -292,12 +309,12 @@ class session {
       later->begin -= n;
       later->end -= n;
     }
-    for (mark& m : marks_) {
+    marks_.for_each([&](mark& m) {
       if (m.begin >= s.end) {
         m.begin -= n;
         m.end -= n;
       }
-    }
+    });
     if (out_.empty()) watch_stall(false);
     if (out_.size() <= options_.outbound_bytes_max) drained_.set();
   }
@@ -305,8 +322,8 @@ class session {
   /// Lets waiting calls in while there is room.
   void admit() {
     while (!waiting_.empty() && has_room() && !ended_) {
-      exchange& e = *waiting_.front();
-      waiting_.pop_front();
+      exchange& e = next_waiting();
+      stop_waiting(e);
       stage(e);
     }
   }
@@ -314,18 +331,20 @@ class session {
   // ---- deadlines: stamps, and one timer armed for the earliest
   // ----------------------------------------------------------
 
-  void watch(time_point deadline) {
-    if (deadline >= watched_) return;
-    watched_ = deadline;
-    deadline_timer_.set(
-        executor_, deadline, [](void* self) { static_cast<session*>(self)->sweep(); }, this);
+  void watch(time_point due) {
+    if (due >= watched_) return;
+    watched_ = due;
+    timer_.set(
+        stream_.executor(), due, [](void* self) { static_cast<session*>(self)->sweep(); }, this);
   }
 
   void sweep() {
     watched_ = never;
     time_point const now = clock_.now();
+    if (stalls_at_ <= now)
+      return end(failure{kind::timed_out}.with_detail("the peer takes no bytes"));
     failure const late{kind::timed_out};
-    time_point next = never;
+    time_point next = stalls_at_;
     for (detail::slot* s = slots_.first(); s != nullptr && !ended_;) {
       detail::slot* const after = s->next();
       if (s->by != nullptr) {
@@ -338,13 +357,12 @@ class session {
       }
       s = after;
     }
-    for (std::size_t i = 0; i < waiting_.size();) {
-      exchange& e = *waiting_[i];
+    for (auto at = waiting_.begin(); at != waiting_.end();) {
+      auto& e = static_cast<exchange&>(*at++);
       if (e.call_.deadline() <= now) {
         leave(e, late);
       } else {
         next = std::min(next, e.call_.deadline());
-        ++i;
       }
     }
     if (ended_) return;
@@ -433,15 +451,10 @@ class session {
 
   /// From now on the peer has to take bytes, or has not.
   void watch_stall(bool on) {
-    if (on == stall_watched_) return;
-    stall_watched_ = on;
-    if (!on) return stall_timer_.unset();
-    stall_timer_.set(
-        executor_, saturated_add(clock_.now(), options_.write_stall_max),
-        [](void* self) { static_cast<session*>(self)->stalled(); }, this);
+    if (on == (stalls_at_ != never)) return;
+    stalls_at_ = on ? saturated_add(clock_.now(), options_.write_stall_max) : never;
+    watch(stalls_at_);
   }
-
-  void stalled() { end(failure{kind::timed_out}.with_detail("the peer takes no bytes")); }
 
   // ---- reading
   // -----------------------------------------------------------------------------------------------------
@@ -449,6 +462,7 @@ class session {
   /// Takes what is there and works through it; then sends all that came of it.
   void read() {
     corked_ = true;
+    clock::moment const all_of_it{clock_};
     detail::lent_memory const lent;
     for (int rounds = 0; rounds < 16 && !ended_ && out_.size() <= options_.outbound_bytes_max;
          ++rounds) {
@@ -521,7 +535,7 @@ class session {
     return nullptr;
   }
 
-  void received(message m, bytes_view bytes) {
+  void received(message&& m, bytes_view bytes) {
     relation const r = protocol_.relate(m);
     if (respond) respond(m);
     if (ended_) return;
@@ -536,19 +550,24 @@ class session {
     }
   }
 
-  void requested(message m, bytes_view bytes, relation const& r) {
+  void requested(message&& m, bytes_view bytes, relation const& r) {
     tell(m, bytes, verdict::request, r);
     if (!serve) return keep_push(std::move(m));
     if (serving_ >= options_.requests_max) {
       return end(failure{kind::overloaded}.with_detail("the peer asks too much at once"));
     }
-    if (scope_ != nullptr) scope_->spawn(answer(std::move(m)));
+    if (scope_ == nullptr) return;
+    try {
+      scope_->spawn(answer(serve(std::move(m))));
+    } catch (...) {
+      broken();
+    }
   }
 
-  task<> answer(message m) {
+  task<> answer(task<result<message>> answering) {
     ++serving_;
     try {
-      auto reply = co_await serve(std::move(m));
+      auto reply = co_await std::move(answering);
       if (reply && !ended_) answer_with(*reply);
     } catch (...) {
       broken();
@@ -570,7 +589,7 @@ class session {
     end(failure{kind::shut_down}.with_detail("a handler threw"));
   }
 
-  void pushed(message m, bytes_view bytes, relation const& r) {
+  void pushed(message&& m, bytes_view bytes, relation const& r) {
     tell(m, bytes, verdict::push, r);
     keep_push(std::move(m));
   }
@@ -580,11 +599,11 @@ class session {
       pushes_.pop_front();
       notify(options_.events, push_dropped{options_.peer});
     }
-    pushes_.push_back(std::move(m));
+    pushes_.emplace_back(std::move(m));
     pushed_.set();
   }
 
-  void answered(message m, bytes_view bytes, relation const& r) {
+  void answered(message&& m, bytes_view bytes, relation const& r) {
     detail::slot* s = nullptr;
     for (match_key const& k : r.keys) {
       s = slots_.find(k);
@@ -637,16 +656,15 @@ class session {
 
   void end(failure const& why) noexcept {
     if (ended_) return;
-    ended_ = why;
-    deadline_timer_.unset();
-    stall_timer_.unset();
+    ended_ = std::make_unique<failure>(why);
+    timer_.unset();
     stream_.close();
     for (detail::slot* s = slots_.first(); s != nullptr;) {
       detail::slot* const after = s->next();
       if (s->by != nullptr) leave(*static_cast<exchange*>(s->by), why);
       s = after;
     }
-    while (!waiting_.empty()) leave(*waiting_.front(), why);
+    while (!waiting_.empty()) leave(next_waiting(), why);
     pushed_.set();
     drained_.set();
     if (scope_ != nullptr) scope_->cancel();
@@ -656,29 +674,27 @@ class session {
   T stream_;
   P protocol_;
   session_options options_;
-  environment::executor_type executor_;
   clock& clock_;
   std::uint64_t number_;
   scope* scope_ = nullptr;
-  std::optional<failure> ended_;
+  std::unique_ptr<failure const> ended_;
   std::exception_ptr thrown_;
 
   detail::slot_table slots_;
-  std::deque<exchange*> waiting_;
+  boost::intrusive::list<detail::exchange_base> waiting_;
+  time_point stalls_at_ = never;  ///< unless the peer takes bytes before
   time_point watched_ = never;
-  timeout deadline_timer_;
+  timeout timer_;
 
   detail::outbound out_;
-  std::deque<mark> marks_;
-  timeout stall_timer_;
+  detail::pooled_queue<mark> marks_;
   event drained_;
   bool writing_ = false;  ///< `write_rest` is under way
-  bool stall_watched_ = false;
   bool corked_ = false;
 
   byte_buffer rest_;
   std::size_t serving_ = 0;
-  std::deque<message> pushes_;
+  detail::pooled_queue<message> pushes_;
   event pushed_;
 };
 

@@ -3,9 +3,10 @@
 #include <cleat/base/clock.hpp>
 #include <cleat/codec/protocol.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <vector>
 
 namespace cleat::detail {
 
@@ -16,7 +17,6 @@ class exchange_base;
 /// belongs to nobody else.
 class slot {
  public:
-  match_keys keys;
   exchange_base* by = nullptr;
   std::uint64_t begin = 0;  ///< positions in `outbound`
   std::uint64_t end = 0;
@@ -28,16 +28,28 @@ class slot {
 
  private:
   friend class slot_table;
+
+  /// One key, and its place in the index.
+  struct entry {
+    match_key key;
+    slot* of = nullptr;
+    entry* next = nullptr;
+  };
+
   slot* before_ = nullptr;
   slot* next_ = nullptr;
+  std::size_t key_count_ = 0;
+  std::array<entry, match_keys::size_max> entries_;
 };
 
-/// The slots of one session in the order in which they were staged. Their memory is reused.
+/// The slots of one session in the order in which they were staged. Idle it holds no memory; slots
+/// come from the thread's pool. Few slots are searched in their order, many by an index.
 class slot_table {
  public:
   slot_table() = default;
   slot_table(slot_table const&) = delete;
   slot_table& operator=(slot_table const&) = delete;
+  ~slot_table();
 
   [[nodiscard]] std::size_t live() const noexcept { return live_; }
   [[nodiscard]] std::size_t buried() const noexcept { return buried_; }
@@ -53,12 +65,19 @@ class slot_table {
   void remove(slot& s) noexcept;
 
  private:
-  std::deque<slot> memory_;
-  slot* free_ = nullptr;
+  using entry = slot::entry;
+
+  [[nodiscard]] std::size_t bucket_of(match_key key) const noexcept;
+  void grow_index();
+  void enter(entry& e) noexcept;
+  void leave(entry& e) noexcept;
+
   slot* first_ = nullptr;
   slot* last_ = nullptr;
   std::size_t live_ = 0;
   std::size_t buried_ = 0;
+  /// Chains of entries, the oldest first; empty while there were few slots. A power of two.
+  std::vector<entry*> index_;
 };
 
 }  // namespace cleat::detail

@@ -61,6 +61,10 @@ class network final : public boost::asio::execution_context::service {
                                           time_point deadline) = 0;
     virtual result<any_listener> listen(environment::executor_type const& executor,
                                         std::string const& host, std::uint16_t port) = 0;
+    virtual result<any_listener> listen_sharing(environment::executor_type const& executor,
+                                                std::string const& host, std::uint16_t port) {
+      return listen(executor, host, port);
+    }
   };
 
   explicit network(boost::asio::execution_context& context);
@@ -77,6 +81,12 @@ class network final : public boost::asio::execution_context::service {
   [[nodiscard]] result<any_listener> listen(environment::executor_type const& executor,
                                             std::string const& host, std::uint16_t port) {
     return model_->listen(executor, host, port);
+  }
+  /// The same beside others who listen there in this way: the system shares out the connections
+  /// among them (SO_REUSEPORT). For a server with an event loop for each of several threads.
+  [[nodiscard]] result<any_listener> listen_sharing(environment::executor_type const& executor,
+                                                    std::string const& host, std::uint16_t port) {
+    return model_->listen_sharing(executor, host, port);
   }
 
   /// For simulations. Gives what was there, for those who stand in front of it.

@@ -47,8 +47,7 @@ bool has_peer(int descriptor) noexcept {
 
 class polled_stream final : public any_stream::model {
  public:
-  polled_stream(poller& with, int descriptor, environment::executor_type const& executor)
-      : io_(with, descriptor), executor_(executor) {}
+  polled_stream(poller& with, int descriptor) : io_(with, descriptor) {}
 
   [[nodiscard]] pollable* polled() noexcept override { return &io_; }
   task<result<void>> readable() override { return wait(io_, EPOLLIN); }
@@ -73,7 +72,7 @@ class polled_stream final : public any_stream::model {
     return moved(::sendmsg(io_.descriptor(), &message, MSG_NOSIGNAL));
   }
   void close() noexcept override { io_.close(); }
-  [[nodiscard]] environment::executor_type executor() const override { return executor_; }
+  [[nodiscard]] environment::executor_type executor() const override { return io_.of().executor(); }
 
   [[nodiscard]] pollable& io() noexcept { return io_; }
 
@@ -84,7 +83,6 @@ class polled_stream final : public any_stream::model {
   }
 
   pollable io_;
-  environment::executor_type executor_;
 };
 
 class polled_listener final : public any_listener::model {
@@ -93,7 +91,6 @@ class polled_listener final : public any_listener::model {
       : io_(with, descriptor), address_(std::move(address)), port_(port) {}
 
   task<result<any_stream>> accept() override {
-    auto const executor = co_await this_chain::executor;
     for (;;) {
       auto const ready = co_await ready_wait{io_, EPOLLIN};
       if (!ready) co_return ready.error().with(certainty::not_sent);
@@ -101,7 +98,7 @@ class polled_listener final : public any_listener::model {
           ::accept4(io_.descriptor(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
       if (descriptor >= 0) {
         set(descriptor, {});
-        co_return any_stream{std::make_unique<polled_stream>(io_.of(), descriptor, executor)};
+        co_return any_stream{std::make_unique<polled_stream>(io_.of(), descriptor)};
       }
       if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
         co_return of_errno(errno).with(certainty::not_sent);
@@ -121,7 +118,6 @@ class polled_listener final : public any_listener::model {
 
 task<result<any_stream>> polled_connect(poller& with, asio::ip::tcp::endpoint to,
                                         tcp_options options, time_point deadline) {
-  auto const executor = co_await this_chain::executor;
   auto const wrong = [&to](failure const& why) {
     return why.with(certainty::not_sent)
         .with_detail(to_address(to.address().to_string(), to.port()));
@@ -129,7 +125,7 @@ task<result<any_stream>> polled_connect(poller& with, asio::ip::tcp::endpoint to
   int const descriptor =
       ::socket(to.protocol().family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
   if (descriptor < 0) co_return wrong(of_errno(errno));
-  auto stream = std::make_unique<polled_stream>(with, descriptor, executor);
+  auto stream = std::make_unique<polled_stream>(with, descriptor);
   set(descriptor, options);
   if (::connect(descriptor, to.data(), static_cast<socklen_t>(to.size())) != 0) {
     if (errno != EINPROGRESS) co_return wrong(of_errno(errno));

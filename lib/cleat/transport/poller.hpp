@@ -118,6 +118,10 @@ class poller final : public boost::asio::execution_context::service {
   /// `io_context` (a strand's chains may be on any thread): then Asio's own waits serve.
   [[nodiscard]] static poller* of(environment::executor_type const& executor) noexcept;
 
+  [[nodiscard]] environment::executor_type executor() const noexcept {
+    return context_.get_executor();
+  }
+
  private:
   friend class pollable;
   friend class ready_wait;

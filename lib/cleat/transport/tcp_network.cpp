@@ -9,7 +9,10 @@
 
 #include <boost/asio/ip/tcp.hpp>
 
+#include <sys/socket.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <optional>
 
 namespace cleat {
@@ -144,6 +147,17 @@ task<result<any_stream>> tcp_network::dial(std::string host, std::uint16_t port,
 
 result<any_listener> tcp_network::listen(environment::executor_type const& executor,
                                          std::string const& host, std::uint16_t port) {
+  return listen_at(executor, host, port, false);
+}
+
+result<any_listener> tcp_network::listen_sharing(environment::executor_type const& executor,
+                                                 std::string const& host, std::uint16_t port) {
+  return listen_at(executor, host, port, true);
+}
+
+result<any_listener> tcp_network::listen_at(environment::executor_type const& executor,
+                                            std::string const& host, std::uint16_t port,
+                                            bool shared) {
   auto const wrong = [&](error_code code) {
     return failure{code, kind::resources, certainty::not_sent}.with_detail("listening on " +
                                                                            to_address(host, port));
@@ -155,6 +169,11 @@ result<any_listener> tcp_network::listen(environment::executor_type const& execu
   protocol::acceptor acceptor{executor};
   if (acceptor.open(at.protocol(), code)) return wrong(code);
   if (acceptor.set_option(protocol::acceptor::reuse_address(true), code)) return wrong(code);
+  int const on = 1;
+  if (shared &&
+      ::setsockopt(acceptor.native_handle(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) {
+    return wrong(error_code{errno, boost::system::system_category()});
+  }
   if (acceptor.bind(at, code)) return wrong(code);
   if (acceptor.listen(asio::socket_base::max_listen_connections, code)) return wrong(code);
   if (auto* const poller = detail::poller::of(executor))
