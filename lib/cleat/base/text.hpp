@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <ostream>
 #include <string_view>
+#include <type_traits>
 
 namespace cleat {
 
@@ -19,8 +20,13 @@ class text {
   static_assert(N >= 2 && N <= 255);
 
  public:
-  constexpr text() noexcept = default;
-  constexpr text(std::string_view s) noexcept { assign(s); }  // NOLINT(google-explicit-constructor)
+  constexpr text() noexcept {
+    // What is behind the end is never looked at; only a constant has to have all its bytes.
+    if (std::is_constant_evaluated()) bytes_.fill('\0');
+  }
+  constexpr text(std::string_view s) noexcept : text() {
+    assign(s);
+  }  // NOLINT(google-explicit-constructor)
   constexpr text(char const* s) noexcept
       : text(std::string_view{s}) {}  // NOLINT(google-explicit-constructor)
 
@@ -52,7 +58,7 @@ class text {
   friend std::ostream& operator<<(std::ostream& out, text const& t) { return out << t.view(); }
 
  private:
-  std::array<char, N> bytes_{};
+  std::array<char, N> bytes_;  // NOLINT(*-member-init)
   std::uint8_t size_ = 0;
 };
 
