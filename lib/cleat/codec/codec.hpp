@@ -29,6 +29,9 @@ class decoded {
   };
   struct item {
     item(Message m, std::size_t n) : message(std::move(m)), used(n) {}
+    explicit item(std::size_t n)
+      requires std::default_initializable<Message>
+        : used(n) {}
     Message message;
     std::size_t used;
   };
@@ -37,6 +40,10 @@ class decoded {
   decoded(skip s) : state_(std::move(s)) {}  // NOLINT(google-explicit-constructor)
   decoded(lost l) : state_(std::move(l)) {}  // NOLINT(google-explicit-constructor)
   decoded(Message m, std::size_t used) : state_(std::in_place_type<item>, std::move(m), used) {}
+  /// A message that is still to be filled in, through `has_item`: what is large is then never moved.
+  decoded(std::in_place_t, std::size_t used)
+    requires std::default_initializable<Message>
+      : state_(std::in_place_type<item>, used) {}
 
   [[nodiscard]] need const* needs() const noexcept { return std::get_if<need>(&state_); }
   [[nodiscard]] skip const* skips() const noexcept { return std::get_if<skip>(&state_); }

@@ -30,8 +30,8 @@ class category final : public boost::system::error_category {
   }
 };
 
-constexpr std::array magic{std::byte{0xF0}, std::byte{0x0D}};
-constexpr std::byte version{0x01};
+constexpr std::array magic{detail::f00d_prefix[0], detail::f00d_prefix[1]};
+constexpr std::byte version = detail::f00d_prefix[2];
 constexpr std::string_view bare_ack = "ACK";
 
 failure broken(f00d_errc e, std::size_t offset) noexcept {
@@ -60,7 +60,8 @@ bool may_begin(bytes_view bytes, bytes_view whole) noexcept {
   return common_prefix(bytes, whole) == std::min(bytes.size(), whole.size());
 }
 
-detail::f00d_verdict judge_frame(bytes_view unread, f00d_options const& options) {
+/// Of the part of a frame, or of what might have been one.
+detail::f00d_verdict judge_part(bytes_view unread, f00d_options const& options) {
   std::size_t const same = common_prefix(unread, magic);
   if (same < std::min(unread.size(), magic.size())) {
     return wrong_byte(f00d_errc::wrong_magic, unread, same);
@@ -71,17 +72,12 @@ detail::f00d_verdict judge_frame(bytes_view unread, f00d_options const& options)
   if (unread.size() < detail::f00d_header_bytes) {
     return detail::f00d_need{detail::f00d_header_bytes - unread.size()};
   }
-  std::uint32_t declared = 0;
-  for (std::byte const b : unread.subspan(3, 4)) {
-    declared = declared << 8U | std::to_integer<std::uint32_t>(b);
-  }
+  std::size_t const declared = detail::f00d_declared(unread);
   if (declared > options.payload_bytes_max) {
     return broken(f00d_errc::oversize, 3)
         .with_detail(over_the_limit(declared, " bytes declared", options));
   }
-  std::size_t const frame_bytes = detail::f00d_header_bytes + declared;
-  if (unread.size() < frame_bytes) return detail::f00d_need{frame_bytes - unread.size()};
-  return detail::f00d_frame{declared};
+  return detail::f00d_need{detail::f00d_header_bytes + declared - unread.size()};
 }
 
 detail::f00d_verdict judge_ack(bytes_view unread) {
@@ -131,17 +127,11 @@ f00d_verdict f00d_judge(bytes_view unread, f00d_options const& options) {
       if (!may_begin(unread, magic)) return f00d_bare{bare_bytes(unread, options)};
       break;
   }
-  return judge_frame(unread, options);
-}
-
-std::array<std::byte, f00d_header_bytes> f00d_header(std::size_t payload_bytes) noexcept {
-  auto const byte = [&](unsigned shift) {
-    return static_cast<std::byte>(payload_bytes >> shift & 0xFFU);
-  };
-  return {magic[0], magic[1], version, byte(24), byte(16), byte(8), byte(0)};
+  return judge_part(unread, options);
 }
 
 bool f00d_may_write_bare(bytes_view bytes, f00d_options const& options) {
+  if (f00d_whole(bytes, options.payload_bytes_max)) return false;
   auto const verdict = f00d_judge(bytes, options);
   auto const* const bare = std::get_if<f00d_bare>(&verdict);
   return bare != nullptr && bare->bytes == bytes.size();

@@ -72,6 +72,14 @@ concept F00dPayload = requires(P const layer, bytes_view payload, typename P::me
   { layer.append(message, out) } -> std::same_as<result<void>>;
 };
 
+/// A message layer that can also read into a message that is there already, default-constructed:
+/// what is large is then never moved. After an error it may hold anything.
+template <class P>
+concept InPlacePayload = F00dPayload<P> && std::default_initializable<typename P::message> &&
+                         requires(P const layer, bytes_view payload, typename P::message message) {
+                           { layer.parse(payload, message) } -> std::same_as<result<void>>;
+                         };
+
 /// A message layer that also knows bytes without a frame, which `unframed::ack` and `unframed::any`
 /// ask for.
 ///
@@ -86,24 +94,45 @@ concept UnframedPayload =
 
 namespace detail {
 
-inline constexpr std::size_t f00d_header_bytes = 7;
+/// What every frame begins with: the magic, and the version.
+inline constexpr std::array f00d_prefix{std::byte{0xF0}, std::byte{0x0D}, std::byte{0x01}};
+inline constexpr std::size_t f00d_header_bytes = f00d_prefix.size() + 4;
+
+[[nodiscard]] constexpr std::array<std::byte, f00d_header_bytes> f00d_header(
+    std::size_t payload_bytes) noexcept {
+  auto const byte = [&](unsigned shift) {
+    return static_cast<std::byte>(payload_bytes >> shift & 0xFFU);
+  };
+  return {f00d_prefix[0], f00d_prefix[1], f00d_prefix[2], byte(24), byte(16), byte(8), byte(0)};
+}
+
+/// What a header says of the payload.
+[[nodiscard]] constexpr std::uint32_t f00d_declared(bytes_view header) noexcept {
+  auto const byte = [&](std::size_t n) { return std::to_integer<std::uint32_t>(header[n]); };
+  return byte(3) << 24U | byte(4) << 16U | byte(5) << 8U | byte(6);
+}
+
+/// The payload of the whole frame at the beginning, if there is one.
+[[nodiscard]] constexpr std::optional<bytes_view> f00d_whole(bytes_view unread,
+                                                             std::size_t bytes_max) noexcept {
+  if (unread.size() < f00d_header_bytes) return std::nullopt;
+  if (!std::equal(f00d_prefix.begin(), f00d_prefix.end(), unread.begin())) return std::nullopt;
+  std::size_t const declared = f00d_declared(unread);
+  if (declared > bytes_max || declared > unread.size() - f00d_header_bytes) return std::nullopt;
+  return unread.subspan(f00d_header_bytes, declared);
+}
 
 struct f00d_need {
   std::size_t more;
 };
-struct f00d_frame {
-  std::size_t payload_bytes;
-};
 struct f00d_bare {
   std::size_t bytes;
 };
-/// What stands at the beginning of some bytes: part of something, a whole frame, unframed bytes, or
-/// nothing known.
-using f00d_verdict = std::variant<f00d_need, f00d_frame, f00d_bare, failure>;
+/// What stands at the beginning of some bytes: part of something, unframed bytes, or nothing known.
+using f00d_verdict = std::variant<f00d_need, f00d_bare, failure>;
 
+/// Of bytes that do not begin with a whole frame.
 [[nodiscard]] f00d_verdict f00d_judge(bytes_view unread, f00d_options const& options);
-[[nodiscard]] std::array<std::byte, f00d_header_bytes> f00d_header(
-    std::size_t payload_bytes) noexcept;
 /// Whether a reader with these options takes `bytes` for one unframed message.
 [[nodiscard]] bool f00d_may_write_bare(bytes_view bytes, f00d_options const& options);
 [[nodiscard]] failure f00d_oversize(std::size_t payload_bytes, f00d_options const& options);
@@ -142,19 +171,10 @@ class f00d {
   [[nodiscard]] f00d_options const& options() const noexcept { return options_; }
 
   [[nodiscard]] decoded<message> decode(bytes_view unread) const {
-    auto const verdict = detail::f00d_judge(unread, options_);
-    if (auto const* const need = std::get_if<detail::f00d_need>(&verdict)) {
-      return typename decoded<message>::need{need->more};
+    if (auto const payload = detail::f00d_whole(unread, options_.payload_bytes_max)) {
+      return decode_payload(*payload);
     }
-    if (auto const* const frame = std::get_if<detail::f00d_frame>(&verdict)) {
-      return decode_payload(unread.subspan(detail::f00d_header_bytes, frame->payload_bytes));
-    }
-    if constexpr (UnframedPayload<Payload>) {
-      if (auto const* const bare = std::get_if<detail::f00d_bare>(&verdict)) {
-        return decoded<message>{layer_.from_unframed(unread.first(bare->bytes)), bare->bytes};
-      }
-    }
-    return typename decoded<message>::lost{*std::get_if<failure>(&verdict)};
+    return decode_rest(unread);
   }
 
   [[nodiscard]] result<void> encode(message const& m, byte_buffer& out) const {
@@ -163,7 +183,7 @@ class f00d {
         return encode_bare(*bare, out);
     }
     std::size_t const mark = out.size();
-    append(out, detail::f00d_header(0));
+    out.resize(mark + detail::f00d_header_bytes);
     auto written = layer_.append(m, out);
     std::size_t const bytes = out.size() - mark - detail::f00d_header_bytes;
     if (written && bytes > options_.payload_bytes_max)
@@ -178,14 +198,41 @@ class f00d {
   }
 
  private:
+  /// Everything but a whole frame.
+  [[nodiscard]] decoded<message> decode_rest(bytes_view unread) const {
+    auto const verdict = detail::f00d_judge(unread, options_);
+    if (auto const* const need = std::get_if<detail::f00d_need>(&verdict)) {
+      return typename decoded<message>::need{need->more};
+    }
+    if constexpr (UnframedPayload<Payload>) {
+      if (auto const* const bare = std::get_if<detail::f00d_bare>(&verdict)) {
+        return decoded<message>{layer_.from_unframed(unread.first(bare->bytes)), bare->bytes};
+      }
+    }
+    return typename decoded<message>::lost{*std::get_if<failure>(&verdict)};
+  }
+
   [[nodiscard]] decoded<message> decode_payload(bytes_view payload) const {
     std::size_t const used = detail::f00d_header_bytes + payload.size();
     result<message> parsed = layer_.parse(payload);
-    if (parsed) return decoded<message>{std::move(*parsed), used};
-    failure const why = parsed.error();
+    if (!parsed) return unreadable(used, parsed.error());
+    return {std::move(*parsed), used};
+  }
+
+  [[nodiscard]] decoded<message> decode_payload(bytes_view payload) const
+    requires InPlacePayload<Payload>
+  {
+    std::size_t const used = detail::f00d_header_bytes + payload.size();
+    decoded<message> step{std::in_place, used};
+    auto const read = layer_.parse(payload, step.has_item()->message);
+    if (!read) step = unreadable(used, read.error());
+    return step;
+  }
+
+  [[nodiscard]] static typename decoded<message>::skip unreadable(std::size_t used,
+                                                                  failure const& why) {
     std::size_t const inside = why.offset() == failure::no_offset ? 0 : why.offset();
-    return
-        typename decoded<message>::skip{used, why.with_offset(detail::f00d_header_bytes + inside)};
+    return {used, why.with_offset(detail::f00d_header_bytes + inside)};
   }
 
   [[nodiscard]] result<void> encode_bare(bytes_view bare, byte_buffer& out) const {

@@ -76,8 +76,8 @@ enum class role : std::uint8_t {
 /// may be awaited, tried in their order.
 class relation {
  public:
-  constexpr relation(role as, match_keys keys = {}) noexcept
-      : as(as), keys(keys) {}  // NOLINT(*-explicit-*)
+  constexpr relation(role what, match_keys under = {}) noexcept
+      : as(what), keys(under) {}  // NOLINT(*-explicit-*)
 
   role as;
   match_keys keys;
@@ -93,6 +93,10 @@ template <class Message>
 class opened {
  public:
   opened(Message m, match_keys k) : message(std::move(m)), keys(k) {}
+  /// Still to be filled in: what is large is then never moved.
+  opened()
+    requires std::default_initializable<Message>
+  {}
   Message message;
   match_keys keys;
 };
