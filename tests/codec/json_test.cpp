@@ -4,6 +4,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstdlib>
@@ -225,6 +226,100 @@ BOOST_AUTO_TEST_CASE(knows_a_field_whose_name_is_written_with_escapes) {
   BOOST_REQUIRE(r);
   BOOST_TEST(r->on.value());
   BOOST_TEST(r->tag.value().view() == "ab");
+}
+
+namespace {
+
+/// The quick way in takes no white space before the object, so with it the whole parser judges.
+void check_same_behind_white_space(std::string_view text) {
+  if (text.empty()) return;
+  auto const plain = json_read<reading>(cleat::as_bytes(text));
+  std::string const spaced = ' ' + std::string{text};
+  auto const judged = json_read<reading>(cleat::as_bytes(spaced));
+  BOOST_TEST_CONTEXT(text) {
+    BOOST_REQUIRE(plain.has_value() == judged.has_value());
+    if (plain) {
+      BOOST_TEST((*plain == *judged));
+    } else {
+      BOOST_TEST(plain.error().code() == judged.error().code());
+      BOOST_TEST(plain.error().detail() == judged.error().detail());
+      BOOST_TEST(plain.error().offset() + 1 == judged.error().offset());
+    }
+  }
+}
+
+constexpr std::string_view all_fields =
+    R"({"on":true,"wide":-12, "narrow": 0,"words":"a text of more than a block","name":"12345678",)"
+    R"("paint":"green","tiny":-0,"note":"","tag":"t","trim":"red"})";
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(reads_the_quick_way_what_the_whole_parser_reads_and_nothing_else) {
+  BOOST_TEST(json_read<reading>(cleat::as_bytes(all_fields)).has_value());
+  for (std::string_view const text : {all_fields, whole}) {
+    check_same_behind_white_space(text);
+    for (std::size_t at = 0; at <= text.size(); ++at) {
+      check_same_behind_white_space(text.substr(0, at));
+      std::string const before{text.substr(0, at)};
+      std::string const behind{text.substr(at)};
+      for (char const c : "\"\\{}[]:, \t019-+.eEtfn\x01\x1F\x7F\x80\xC3\xFF"sv) {
+        check_same_behind_white_space(before + c + behind);
+        if (!behind.empty()) check_same_behind_white_space(before + c + behind.substr(1));
+      }
+      if (!behind.empty()) check_same_behind_white_space(before + behind.substr(1));
+    }
+  }
+  for (std::string_view const number :
+       {"999999999999999999", "1000000000000000000", "-999999999999999999", "9223372036854775807",
+        "9223372036854775808", "00", "-00", "01", "-", "1.0", "1e2", "-0"}) {
+    std::string text{whole};
+    text.replace(text.find("-9223372036854775808"), 20, number);
+    check_same_behind_white_space(text);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(reads_fields_in_any_order_and_each_but_once) {
+  std::array<std::string, 4> fields{R"("on":true)", R"("tiny":1)", R"("words":"w")",
+                                    R"("paint":"red")"};
+  std::ranges::sort(fields);
+  do {
+    std::string text = "{" + fields[0];
+    for (std::size_t i = 1; i < fields.size(); ++i) text += ',' + fields[i];
+    auto const r = json_read<loose>(cleat::as_bytes(text + '}'));
+    BOOST_TEST_CONTEXT(text) {
+      BOOST_REQUIRE(r);
+      BOOST_TEST((r->on == true && r->tiny == 1 && r->words == "w" && r->paint == colour::red));
+      BOOST_TEST((!r->wide && !r->huge && !r->tag));
+      for (std::string const& again : fields) {
+        auto const twice = json_read<loose>(cleat::as_bytes(text + ',' + again + '}'));
+        BOOST_REQUIRE(!twice);
+        BOOST_TEST(twice.error().code() == make_error_code(json_errc::duplicate_field));
+      }
+    }
+  } while (std::ranges::next_permutation(fields).found);
+}
+
+BOOST_AUTO_TEST_CASE(writes_texts_of_any_length_with_an_escape_anywhere) {
+  for (std::size_t size = 0; size < 300; ++size) {
+    loose m;
+    m.on = true;
+    m.words = std::string(size, 'x');
+    m.paint = colour::red;
+    std::string const head = R"({"on":true,"words":")";
+    std::string const tail = R"(","paint":"red"})";
+    BOOST_TEST(written(m) == head + *m.words + tail);
+    for (std::size_t at = 0; at < size; at += size < 40 ? 1 : 29) {
+      m.words = std::string(size, 'x').replace(at, 1, "\x1F");
+      BOOST_TEST(written(m) == head + std::string(size, 'x').replace(at, 1, "\\u001f") + tail);
+      m.words = std::string(size, 'x').replace(at, 1, "\xC3\xA9");
+      BOOST_TEST(written(m) == head + *m.words + tail);
+      m.words = std::string(size, 'x').replace(at, 1, "\xFF");
+      cleat::byte_buffer out;
+      cleat::append(out, "before"sv);
+      BOOST_TEST(!json_write(m, out));
+      BOOST_TEST(cleat::as_text(out) == "before");
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE(takes_null_for_an_empty_optional_field) {

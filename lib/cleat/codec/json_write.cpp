@@ -1,101 +1,119 @@
-#include <cleat/codec/json.hpp>
+#include <cleat/codec/json_writer.hpp>
+#include <cleat/codec/plain_block.hpp>
 #include <cleat/codec/utf8.hpp>
 
-#include <array>
+#include <algorithm>
+#include <bit>
 #include <charconv>
+#include <cstring>
 
-namespace cleat {
+namespace cleat::detail {
 
 namespace {
 
-void write_escaped(std::string_view s, byte_buffer& out) {
-  append(out, "\"");
-  std::size_t plain = 0;  // where the run that needs no escape begins
-  for (std::size_t i = 0; i < s.size(); ++i) {
-    auto const c = static_cast<unsigned char>(s[i]);
-    if (c >= 0x20 && c != '"' && c != '\\') continue;
-    append(out, s.substr(plain, i - plain));
-    plain = i + 1;
-    switch (c) {
-      case '"':
-        append(out, "\\\"");
-        break;
-      case '\\':
-        append(out, "\\\\");
-        break;
-      case '\b':
-        append(out, "\\b");
-        break;
-      case '\f':
-        append(out, "\\f");
-        break;
-      case '\n':
-        append(out, "\\n");
-        break;
-      case '\r':
-        append(out, "\\r");
-        break;
-      case '\t':
-        append(out, "\\t");
-        break;
-      default: {
-        std::array<char, 6> const escape{
-            '\\', 'u', '0', '0', "0123456789abcdef"[c >> 4U], "0123456789abcdef"[c & 15U]};
-        append(out, std::string_view{escape.data(), escape.size()});
-      }
-    }
+/// Copies `s`, and up to a block more; or stops where it is not plain.
+bool copy_plain(std::string_view s, char* to) noexcept {
+  constexpr std::size_t block_bytes = plain_block{}.size();
+  for (; s.size() >= block_bytes; s.remove_prefix(block_bytes), to += block_bytes) {
+    if (not_plain(s.data()) != 0) return false;
+    std::memcpy(to, s.data(), block_bytes);
   }
-  append(out, s.substr(plain));
-  append(out, "\"");
+  plain_block const last = short_block(s);
+  std::memcpy(to, last.data(), block_bytes);
+  return static_cast<std::size_t>(std::countr_zero(not_plain(last.data()))) == s.size();
 }
 
-void write_integer(json_integer n, byte_buffer& out) {
-  std::array<char, 24> digits{};
-  char* first = digits.data();
-  if (n.negative) *first++ = '-';
-  char const* const end = std::to_chars(first, digits.data() + digits.size(), n.magnitude).ptr;
-  append(out, std::string_view{digits.data(), static_cast<std::size_t>(end - digits.data())});
+/// The escape of a byte that does not stand for itself and has a short one; empty: it has none.
+constexpr std::string_view short_escape(unsigned char c) noexcept {
+  switch (c) {
+    case '"':
+      return "\\\"";
+    case '\\':
+      return "\\\\";
+    case '\b':
+      return "\\b";
+    case '\f':
+      return "\\f";
+    case '\n':
+      return "\\n";
+    case '\r':
+      return "\\r";
+    case '\t':
+      return "\\t";
+    default:
+      return {};
+  }
 }
 
-/// Writes the value, or says what is wrong with it.
-std::optional<json_errc> write_value(json_scalar const& v, byte_buffer& out) {
-  if (auto const* const b = std::get_if<bool>(&v)) {
-    append(out, *b ? std::string_view{"true"} : std::string_view{"false"});
-  } else if (auto const* const n = std::get_if<json_integer>(&v)) {
-    write_integer(*n, out);
-  } else if (auto const* const s = std::get_if<std::string_view>(&v)) {
-    if (!is_utf8(*s)) return json_errc::invalid_utf8;
-    write_escaped(*s, out);
-  } else {
-    return json_errc::unknown_value;
-  }
-  return std::nullopt;
+constexpr bool wants_escape(char c) noexcept {
+  return static_cast<unsigned char>(c) < 0x20 || c == '"' || c == '\\';
 }
 
 }  // namespace
 
-namespace detail {
-
-result<void> json_write(void const* message, std::span<json_field const> fields, byte_buffer& out) {
-  std::size_t const mark = out.size();
-  append(out, "{");
-  bool first = true;
-  for (json_field const& field : fields) {
-    json_scalar const v = field.load(message);
-    if (std::holds_alternative<std::monostate>(v)) continue;
-    append(out, first ? std::string_view{"\""} : std::string_view{",\""});
-    append(out, field.name());
-    append(out, "\":");
-    if (auto const wrong = write_value(v, out)) {
-      out.resize(mark);
-      return json_write_failure(*wrong, field.name());
-    }
-    first = false;
+bool json_writer::put_text(std::string_view s) {
+  if (chunk_bytes - used_ >= s.size() + 2 + plain_block{}.size() &&
+      copy_plain(s, chunk_.data() + used_ + 1)) {
+    chunk_[used_] = '"';
+    used_ += s.size() + 2;
+    chunk_[used_ - 1] = '"';
+    return true;
   }
-  append(out, "}");
+  if (!is_utf8(s)) return false;
+  put("\"");
+  put_escaped(s);
+  put("\"");
+  return true;
+}
+
+result<void> json_writer::finish() {
+  if (!refused_.empty()) {
+    out_.resize(mark_);
+    return json_write_failure(wrong_, refused_);
+  }
+  put(before_ == '{' ? "{}" : "}");
+  flush();
   return {};
 }
 
-}  // namespace detail
+bool json_writer::refuse(std::string_view name, json_errc why) {
+  refused_ = name;
+  wrong_ = why;
+  return false;
+}
 
-}  // namespace cleat
+void json_writer::put_escaped(std::string_view s) {
+  while (true) {
+    auto const run = static_cast<std::size_t>(std::ranges::find_if(s, wants_escape) - s.begin());
+    put(s.substr(0, run));
+    if (run == s.size()) return;
+    auto const c = static_cast<unsigned char>(s[run]);
+    if (std::string_view const escape = short_escape(c); !escape.empty()) {
+      put(escape);
+    } else {
+      put("\\u00");
+      put(std::string_view{"0123456789abcdef"}.substr(c >> 4U, 1));
+      put(std::string_view{"0123456789abcdef"}.substr(c & 15U, 1));
+    }
+    s.remove_prefix(run + 1);
+  }
+}
+
+void json_writer::put_integer(json_integer n) {
+  if (n.negative) chunk_[used_++] = '-';
+  char* const first = chunk_.data() + used_;
+  used_ += static_cast<std::size_t>(
+      std::to_chars(first, chunk_.data() + chunk_bytes, n.magnitude).ptr - first);
+}
+
+void json_writer::put_behind(std::string_view s) {
+  flush();
+  append(out_, s);
+}
+
+void json_writer::flush() {
+  append(out_, std::string_view{chunk_.data(), used_});
+  used_ = 0;
+}
+
+}  // namespace cleat::detail

@@ -1,6 +1,8 @@
 #include <cleat/codec/utf8.hpp>
 
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 
 namespace cleat {
 
@@ -25,9 +27,28 @@ sequence sequence_of(unsigned char lead) noexcept {
   return {0, 0, 0};
 }
 
+bool is_ascii(std::uint64_t eight) noexcept { return (eight & 0x8080808080808080U) == 0; }
+
+std::uint64_t eight_at(char const* from) noexcept {
+  std::uint64_t eight = 0;
+  std::memcpy(&eight, from, sizeof eight);
+  return eight;
+}
+
+/// Whether at least eight bytes are there, and all are ASCII.
+bool is_long_ascii(std::string_view s) noexcept {
+  if (s.size() < 8) return false;
+  char const* const last = s.data() + s.size() - 8;  // overlaps what was looked at already
+  for (char const* at = s.data(); at < last; at += 8) {
+    if (!is_ascii(eight_at(at))) return false;
+  }
+  return is_ascii(eight_at(last));
+}
+
 }  // namespace
 
 bool is_utf8(std::string_view s) noexcept {
+  if (is_long_ascii(s)) return true;
   for (std::size_t i = 0; i < s.size();) {
     auto const lead = static_cast<unsigned char>(s[i++]);
     if (lead < 0x80) continue;
