@@ -47,15 +47,15 @@ message message::status(std::string_view device, std::string_view msg_id) {
 message message::ack(message const& request, bool state) {
   message m = answer(opcode::ack, request);
   m.state = state;
-  m.outcome = "success";
+  m.outcome.emplace("success");
   return m;
 }
 
 message message::nack(message const& request, std::string_view reason, bool retryable,
                       std::optional<std::chrono::milliseconds> retry_after) {
   message m = answer(opcode::nack, request);
-  m.outcome = "error";
-  m.reason = reason;
+  m.outcome.emplace("error");
+  m.reason.emplace(reason);
   m.retryable = retryable;
   if (retryable && retry_after) {
     m.retry_after_ms = static_cast<std::uint32_t>(std::clamp<std::int64_t>(
@@ -72,13 +72,19 @@ message message::unframed(cleat::bytes_view bytes) {
 }
 
 cleat::result<message> message_layer::parse(cleat::bytes_view payload) const {
-  auto parsed = cleat::json_read<message>(payload);
-  if (!parsed) return parsed;
-  if (std::string_view const field = missing_field(*parsed); !field.empty()) {
-    std::size_t const end = cleat::as_text(payload).find_last_of('}');
-    return cleat::json_failure(json_errc::missing_field, field, end);
-  }
+  cleat::result<message> parsed;
+  if (auto const read = parse(payload, *parsed); !read) parsed = read.error();
   return parsed;
+}
+
+cleat::result<void> message_layer::parse(cleat::bytes_view payload, message& m) const {
+  auto read = cleat::json_read(payload, m);
+  if (!read) return read;
+  if (std::string_view const field = missing_field(m); !field.empty()) {
+    std::size_t const end = cleat::as_text(payload).find_last_of('}');
+    read = cleat::json_failure(json_errc::missing_field, field, end);
+  }
+  return read;
 }
 
 cleat::result<void> message_layer::append(message const& m, cleat::byte_buffer& out) const {
@@ -90,11 +96,6 @@ cleat::result<void> message_layer::append(message const& m, cleat::byte_buffer& 
 
 message message_layer::from_unframed(cleat::bytes_view bytes) const {
   return message::unframed(bytes);
-}
-
-std::optional<cleat::bytes_view> message_layer::unframed_bytes(message const& m) const noexcept {
-  if (m.op != opcode::unframed) return std::nullopt;
-  return cleat::as_bytes(m.bare);
 }
 
 }  // namespace toggle

@@ -40,7 +40,7 @@ using device_name = cleat::text<device_id_bytes_max>;
 /// `nack` have msg_id.
 class message {
  public:
-  message() noexcept = default;
+  message() noexcept;
 
   /// A request that the device be on or off. A name that is too long is cut, as `text` cuts.
   [[nodiscard]] static message turn(std::string_view device, std::string_view msg_id, bool on);
@@ -89,7 +89,11 @@ class message {
   }
 };
 
-/// The message layer inside the frames: one JSON object a payload. Models `cleat::UnframedPayload`.
+// Not in the class, where `message{}` would first fill all of it with zeros.
+inline message::message() noexcept = default;
+
+/// The message layer inside the frames: one JSON object a payload. Models `cleat::UnframedPayload`
+/// and `cleat::InPlacePayload`.
 ///
 /// Errors are those of `cleat::json_read` and `cleat::json_write`; `missing_field` also if a field
 /// is not there that the opcode asks for.
@@ -98,9 +102,13 @@ class message_layer {
   using message = toggle::message;
 
   [[nodiscard]] cleat::result<message> parse(cleat::bytes_view payload) const;
+  [[nodiscard]] cleat::result<void> parse(cleat::bytes_view payload, message& m) const;
   [[nodiscard]] cleat::result<void> append(message const& m, cleat::byte_buffer& out) const;
   [[nodiscard]] message from_unframed(cleat::bytes_view bytes) const;
-  [[nodiscard]] std::optional<cleat::bytes_view> unframed_bytes(message const& m) const noexcept;
+  [[nodiscard]] std::optional<cleat::bytes_view> unframed_bytes(message const& m) const noexcept {
+    if (m.op != opcode::unframed) return std::nullopt;
+    return cleat::as_bytes(m.bare);
+  }
 };
 
 }  // namespace toggle

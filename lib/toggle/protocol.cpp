@@ -35,6 +35,14 @@ failure rejection(message const& m) noexcept {
   return no.with_retry_after(failure::duration{m.retry_after_ms.value_or(0)});
 }
 
+cleat::result<response> success(message const& m) {
+  cleat::result<response> done;
+  if (m.device_id) done->device_id = *m.device_id;
+  done->outcome = "success";
+  done->state = m.state;
+  return done;
+}
+
 }  // namespace
 
 cleat::result<cleat::opened<message>> protocol::open(request const& r, cleat::call const& c,
@@ -42,16 +50,23 @@ cleat::result<cleat::opened<message>> protocol::open(request const& r, cleat::ca
   if (std::string_view const trouble = trouble_with(r.device_id()); !trouble.empty()) {
     return unsendable(trouble);
   }
-  auto const msg_id = cleat::hex16(number);
-  message m = r.state() ? message::turn(r.device_id(), msg_id, *r.state())
-                        : message::status(r.device_id(), msg_id);
-  if (op_id_) m.op_id.emplace(cleat::hex16(c.operation).view());
+  return numbered(r, c, number);
+}
 
-  cleat::match_keys keys{match_key{numbered_space, number}};
+cleat::result<cleat::opened<message>> protocol::numbered(request const& r, cleat::call const& c,
+                                                         std::uint64_t number) const {
+  cleat::result<cleat::opened<message>> made;
+  made->keys.add(match_key{numbered_space, number});
   if (codec_.options().bare != cleat::unframed::refuse) {
-    keys.add(match_key::in_order(unframed_space));
+    made->keys.add(match_key::in_order(unframed_space));
   }
-  return cleat::opened<message>{std::move(m), keys};
+  message& m = made->message;
+  m.op = r.state() ? opcode::toggle : opcode::status;
+  m.device_id.emplace(r.device_id());
+  m.msg_id = cleat::hex16(number).view();
+  m.state = r.state();
+  if (op_id_) m.op_id.emplace(cleat::hex16(c.operation).view());
+  return made;
 }
 
 cleat::relation protocol::relate(message const& m) const noexcept {
@@ -66,11 +81,11 @@ cleat::relation protocol::relate(message const& m) const noexcept {
   return {cleat::role::answer, match_key{numbered_space, *number}};
 }
 
-cleat::result<response> protocol::conclude(message m) const {
+cleat::result<response> protocol::conclude(message&& m) const {
   switch (m.op) {
     case opcode::ack:
       if (m.outcome && *m.outcome != "success") return rejection(m);
-      return response{m.device_id.value_or(device_name{}), m.state, "success", true};
+      return success(m);
     case opcode::nack:
       return rejection(m);
     case opcode::unframed:

@@ -100,11 +100,18 @@ class protocol {
   [[nodiscard]] cleat::result<cleat::opened<message>> open(request const& r, cleat::call const& c,
                                                            std::uint64_t number) const;
   [[nodiscard]] cleat::relation relate(message const& m) const noexcept;
-  [[nodiscard]] cleat::result<response> conclude(message m) const;
+  [[nodiscard]] cleat::result<response> conclude(message&& m) const;
+  [[nodiscard]] cleat::result<response> conclude(message const& m) const {
+    return conclude(message{m});
+  }
   /// The msg_id; empty for an unframed message.
   [[nodiscard]] cleat::message_id id(message const& m) const noexcept { return m.msg_id.view(); }
 
  private:
+  [[nodiscard]] cleat::result<cleat::opened<message>> numbered(request const& r,
+                                                               cleat::call const& c,
+                                                               std::uint64_t number) const;
+
   cleat::f00d<message_layer> codec_;
   bool op_id_;
 };
