@@ -6,8 +6,10 @@
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/dispatch.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/prefer.hpp>
 
 #include <exception>
 #include <memory>
@@ -36,6 +38,7 @@ T no_outcome() {
 template <class T, class Handler>
 class root final : public environment, private detail::chain_link {
   using handler_executor = boost::asio::associated_executor_t<Handler, executor_type>;
+  using handler_guard = boost::asio::executor_work_guard<handler_executor>;
   using outcome = std::conditional_t<std::is_void_v<T>, std::monostate, std::optional<T>>;
 
  public:
@@ -44,8 +47,9 @@ class root final : public environment, private detail::chain_link {
         chain_link(executor, *this),
         task_(std::move(outermost)),
         handler_(std::move(handler)),
-        work_(boost::asio::make_work_guard(executor)),
-        handler_work_(boost::asio::get_associated_executor(handler_, executor)) {
+        work_(boost::asio::prefer(executor, boost::asio::execution::outstanding_work.tracked)) {
+    auto const its = boost::asio::get_associated_executor(handler_, executor);
+    if (!is_ours(its)) handler_work_ = std::make_unique<handler_guard>(its);
     auto slot = boost::asio::get_associated_cancellation_slot(handler_);
     if (slot.is_connected()) slot.template emplace<canceller>(*this);
   }
@@ -86,7 +90,7 @@ class root final : public environment, private detail::chain_link {
     leave_slot(handler);
     delete this;
 
-    auto const executor = handler_work.get_executor();
+    auto const executor = boost::asio::get_associated_executor(handler, work);
     auto call = [handler = std::move(handler), error, value = std::move(value)]() mutable {
       static_cast<void>(value);
       if constexpr (std::is_void_v<T>) {
@@ -105,10 +109,18 @@ class root final : public environment, private detail::chain_link {
     delete this;
   }
 
+  [[nodiscard]] bool is_ours(handler_executor const& e) const noexcept {
+    if constexpr (std::is_same_v<handler_executor, executor_type>) {
+      return e == executor();
+    } else {
+      return false;
+    }
+  }
+
   task<T> task_;
   Handler handler_;
-  boost::asio::executor_work_guard<executor_type> work_;
-  boost::asio::executor_work_guard<handler_executor> handler_work_;
+  executor_type work_;                           ///< keeps the event loop running
+  std::unique_ptr<handler_guard> handler_work_;  ///< that of the handler too, if it is another
   bool in_slot_ = false;
 };
 

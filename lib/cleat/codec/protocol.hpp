@@ -30,6 +30,8 @@ class match_key {
   }
 
   [[nodiscard]] constexpr bool shared() const noexcept { return shared_; }
+  [[nodiscard]] constexpr std::uint64_t value() const noexcept { return value_; }
+  [[nodiscard]] constexpr std::uint32_t space() const noexcept { return space_; }
   friend constexpr bool operator==(match_key const& a, match_key const& b) noexcept {
     return a.value_ == b.value_ && a.space_ == b.space_;
   }

@@ -1,20 +1,16 @@
 #include <cleat/runtime/run.hpp>
 
 #include <algorithm>
-#include <chrono>
-
 namespace cleat {
 
 namespace {
 
-using time = std::chrono::steady_clock;
-
 /// Whether anything came within that time.
-bool look(boost::asio::io_context& context, duration limit) {
-  auto const until = time::now() + limit;
+bool look(boost::asio::io_context& context, clock const& time, duration limit) {
+  auto const until = time.now() + limit;
   do {
     if (context.poll() != 0) return true;
-  } while (!context.stopped() && time::now() < until);
+  } while (!context.stopped() && time.now() < until);
   return false;
 }
 
@@ -26,11 +22,12 @@ void run(boost::asio::io_context& context, duration spin) {
     return;
   }
   constexpr unsigned misses_max = 6;
+  auto const& time = clock::of(context.get_executor());
   unsigned misses = 0;  // in a row
   unsigned sleeps = 0;  // still to be slept at once
   while (!context.stopped()) {
     if (sleeps == 0) {
-      if (look(context, spin)) {
+      if (look(context, time, spin)) {
         misses = 0;
         continue;
       }

@@ -89,12 +89,8 @@ class failing_network::stream final : public any_stream::model {
 
   void break_off() noexcept { static_cast<void>(link_->break_off()); }
 
-  task<result<void>> readable() override {
-    return wait(link_, io::readable);
-  }
-  task<result<void>> writable() override {
-    return wait(link_, io::writable);
-  }
+  task<result<void>> readable() override { return wait(link_, io::readable); }
+  task<result<void>> writable() override { return wait(link_, io::writable); }
   result<std::size_t> read(std::span<std::byte> into) noexcept override {
     if (link_->is_broken()) return link_->why();
     bool const fails = link_->fails(io::read);
