@@ -26,9 +26,8 @@ context_services::context_services(boost::asio::execution_context& context)
 context_services& environment::find_services() const { return services_of(executor_); }
 
 call::call(context_services& from) : clock_(&from.clock) {
-  operation = from.entropy.next();
-  std::uint64_t const a = from.entropy.next();
-  std::uint64_t const b = from.entropy.next();
+  auto const [first, a, b] = from.entropy.next<3>();
+  operation = first;
   correlation = uuid7{clock_->wall(), a, b};
 }
 

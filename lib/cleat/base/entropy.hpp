@@ -4,7 +4,9 @@
 
 #include <boost/asio/execution_context.hpp>
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 namespace cleat {
@@ -32,6 +34,14 @@ class entropy final : public boost::asio::execution_context::service {
   /// 64 evenly distributed bits.
   [[nodiscard]] std::uint64_t next() noexcept {
     return mix64(state_.fetch_add(step, std::memory_order_relaxed) + step);
+  }
+  /// What so many calls of `next` in a row would give.
+  template <std::size_t N>
+  [[nodiscard]] std::array<std::uint64_t, N> next() noexcept {
+    std::uint64_t at = state_.fetch_add(N * step, std::memory_order_relaxed);
+    std::array<std::uint64_t, N> all;
+    for (auto& bits : all) bits = mix64(at += step);
+    return all;
   }
   /// Evenly distributed in [0, bound); 0 for a bound of 0. Our own, since the standard's differ
   /// between libraries.

@@ -10,11 +10,35 @@
 
 namespace cleat {
 
+namespace detail {
+
+/// Two digits for each byte.
+inline constexpr auto hex_pairs = [] {
+  std::array<std::array<char, 2>, 256> pairs{};
+  for (std::size_t i = 0; i < pairs.size(); ++i)
+    pairs[i] = {"0123456789abcdef"[i >> 4U], "0123456789abcdef"[i & 15U]};
+  return pairs;
+}();
+
+/// What a lower-case digit is worth; 255 for any other character.
+inline constexpr auto hex_values = [] {
+  std::array<std::uint8_t, 256> values{};
+  values.fill(255);
+  for (std::uint8_t i = 0; i < 16; ++i)
+    values[static_cast<unsigned char>("0123456789abcdef"[i])] = i;
+  return values;
+}();
+
+}  // namespace detail
+
 /// 16 lower-case hexadecimal digits.
 [[nodiscard]] constexpr text<16> hex16(std::uint64_t value) noexcept {
   std::array<char, 16> digits{};
-  for (std::size_t i = digits.size(); i-- > 0; value >>= 4U)
-    digits[i] = "0123456789abcdef"[value & 15U];
+  for (std::size_t i = digits.size(); i > 0; i -= 2, value >>= 8U) {
+    auto const& pair = detail::hex_pairs[value & 255U];
+    digits[i - 2] = pair[0];
+    digits[i - 1] = pair[1];
+  }
   return text<16>{std::string_view{digits.data(), digits.size()}};
 }
 
@@ -22,17 +46,13 @@ namespace cleat {
 [[nodiscard]] constexpr std::optional<std::uint64_t> parse_hex16(std::string_view s) noexcept {
   if (s.size() != 16) return std::nullopt;
   std::uint64_t value = 0;
+  unsigned seen = 0;
   for (char const c : s) {
-    unsigned digit = 0;
-    if (c >= '0' && c <= '9') {
-      digit = static_cast<unsigned>(c - '0');
-    } else if (c >= 'a' && c <= 'f') {
-      digit = static_cast<unsigned>(c - 'a') + 10U;
-    } else {
-      return std::nullopt;
-    }
-    value = value << 4U | digit;
+    unsigned const digit = detail::hex_values[static_cast<unsigned char>(c)];
+    seen |= digit;
+    value = value << 4U | (digit & 15U);
   }
+  if (seen > 15) return std::nullopt;
   return value;
 }
 

@@ -72,8 +72,12 @@ class link {
   };
 
   /// Dials and then speaks until the session ends, whyever.
-  static task<> live(hold self, D dialer, time_point deadline, event_table const* events,
-                     std::string_view peer) {
+  static task<> live(hold self, task<> dialling) {
+    co_await std::move(dialling);  // in a frame of its own, which goes with it
+    if (self->stream_) static_cast<void>(co_await self->conversation().run());
+  }
+
+  task<> dial(D dialer, time_point deadline, event_table const* events, std::string_view peer) {
     call dialling{co_await this_chain::executor};
     dialling.tighten(deadline);
     dialling.events = events;
@@ -88,15 +92,14 @@ class link {
                connect_ended{dialling, address, dialled ? nullptr : &why, dialling.now() - began});
       }
       if (!dialled) {
-        self->conversation().close(dialled.error());
-        co_return;
+        conversation().close(dialled.error());
+      } else {
+        stream_.emplace(std::move(*dialled));
       }
-      self->stream_.emplace(std::move(*dialled));
     } catch (...) {
-      self->conversation().close(failure{kind::shut_down}.with_detail("the dialer threw"));
+      conversation().close(failure{kind::shut_down}.with_detail("the dialer threw"));
       throw;
     }
-    static_cast<void>(co_await self->conversation().run());
   }
 
   [[nodiscard]] bool takes_calls() const noexcept {
@@ -168,8 +171,8 @@ class persistent_service final
     auto const& executor = env.executor();
     link_ = std::make_shared<link>(executor, protocol_, options_);
     auto deadline = saturated_add(clock::of(executor).now(), connect_limit_);
-    auto life =
-        link::live(typename link::hold{link_}, dialer_, deadline, options_.events, options_.peer);
+    auto life = link::live(typename link::hold{link_},
+                           link_->dial(dialer_, deadline, options_.events, options_.peer));
     auto at_the_end = [executor](std::exception_ptr const& thrown) {
       // A protocol that throws: its callers know already, and so shall whoever runs the loop.
       if (thrown) boost::asio::post(executor, [thrown] { std::rethrow_exception(thrown); });

@@ -93,6 +93,7 @@ class session {
     scope_ = &beside;
     try {
       flush();
+      if (serve && !ended_) read();  // who connects usually asks at once
       while (!ended_) {
         if (out_.size() > options_.outbound_bytes_max) {
           co_await drain();
