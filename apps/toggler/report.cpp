@@ -30,7 +30,8 @@ int code_of(options const& o, failure const& why) noexcept {
 
 std::string good_news(options const& o, toggle::response const& r) {
   if (!r.framed) {
-    return o.device_id + " answered '" + r.outcome.substr(0, 40) + "' without a frame";
+    return o.device_id + " answered '" + std::string{r.outcome.view().substr(0, 40)} +
+           "' without a frame";
   }
   if (!r.state) {
     return o.device_id + (o.ask_only ? " answered, but does not say how it is"

@@ -89,7 +89,7 @@ cleat::result<response> protocol::conclude(message&& m) const {
     case opcode::nack:
       return rejection(m);
     case opcode::unframed:
-      return response{{}, std::nullopt, std::move(m.bare), false};
+      return response{{}, std::nullopt, m.bare, false};
     case opcode::toggle:
     case opcode::status:
       break;

@@ -32,17 +32,18 @@ class request {
   std::optional<bool> state_;
 };
 
-/// What the device answered. A refusal is not a response: it is a failure, `cleat::kind::rejected`.
+/// What the device answered, all of it in place. A refusal is not a response: it is a failure, `cleat::kind::rejected`.
 class response {
  public:
   response() noexcept = default;
-  response(device_name const& device, std::optional<bool> now, std::string words, bool in_frame)
-      : device_id(device), outcome(std::move(words)), state(now), framed(in_frame) {}
+  response(device_name const& device, std::optional<bool> now, std::string_view words,
+           bool in_frame) noexcept
+      : device_id(device), outcome(words), state(now), framed(in_frame) {}
 
   /// As the device says it; may be empty.
   device_name device_id;
-  /// "success", or what an unframed answer said.
-  std::string outcome;
+  /// "success", or what an unframed answer said, cut to 63 bytes.
+  cleat::text<63> outcome;
   /// What the device is now, if it says so.
   std::optional<bool> state;
   /// The answer came in a frame, with our number in it. If not, it is only probably the answer to

@@ -50,9 +50,14 @@ class peer_budgets {
   explicit peer_budgets(retry_budget::settings s) : settings_(s), others_(s) {}
 
   retry_budget& of(std::string_view peer) {
-    if (auto const found = budgets_.find(peer); found != budgets_.end()) return found->second;
-    if (budgets_.size() >= peers_max) return others_;
-    return budgets_.try_emplace(std::string{peer}, settings_).first->second;
+    if (last_ != nullptr && last_->first == peer) return last_->second;
+    auto found = budgets_.find(peer);
+    if (found == budgets_.end()) {
+      if (budgets_.size() >= peers_max) return others_;
+      found = budgets_.try_emplace(std::string{peer}, settings_).first;
+    }
+    last_ = &*found;
+    return last_->second;
   }
 
  private:
@@ -64,6 +69,7 @@ class peer_budgets {
   retry_budget::settings settings_;
   retry_budget others_;
   std::unordered_map<std::string, retry_budget, hash, std::equal_to<>> budgets_;
+  decltype(budgets_)::value_type* last_ = nullptr;  ///< whom the last call was for
 };
 
 /// Random bits for one wait: another sequence for each peer and each operation, the same in each
