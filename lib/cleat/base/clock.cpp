@@ -164,11 +164,13 @@ void timeout::set(environment::executor_type const& executor, time_point due, fu
 }
 
 void timeout::unset() noexcept {
-  if (clock_ == nullptr) return;
-  clock_->unset(*this);
-  if (rung_) *rung_ = nullptr;
-  rung_.reset();
-  clock_ = nullptr;
+  if (clock_ != nullptr) {
+    clock_->unset(*this);
+    if (rung_) *rung_ = nullptr;
+    rung_.reset();
+    clock_ = nullptr;
+  }
+  executor_ = {};  // we may outlive its context
 }
 
 void timeout::ring() noexcept {

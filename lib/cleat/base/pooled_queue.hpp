@@ -55,6 +55,7 @@ class pooled_queue {
 
  private:
   struct node {
+    static_assert(alignof(T) <= alignof(std::max_align_t));
     template <class... A>
     explicit node(A&&... args) : value(std::forward<A>(args)...) {}
     T value;

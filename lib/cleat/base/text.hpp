@@ -24,11 +24,10 @@ class text {
     // What is behind the end is never looked at; only a constant has to have all its bytes.
     if (std::is_constant_evaluated()) bytes_.fill('\0');
   }
-  constexpr text(std::string_view s) noexcept : text() {
-    assign(s);
-  }  // NOLINT(google-explicit-constructor)
-  constexpr text(char const* s) noexcept
-      : text(std::string_view{s}) {}  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  constexpr text(std::string_view s) noexcept : text() { assign(s); }
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  constexpr text(char const* s) noexcept : text(std::string_view{s}) {}
 
   constexpr void assign(std::string_view s) noexcept {
     std::size_t n = std::min(s.size(), N);

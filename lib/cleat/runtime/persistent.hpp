@@ -33,6 +33,7 @@ class late_stream {
   }
   void close() noexcept {
     if (*at_) (*at_)->close();
+    executor_ = {};  // we may outlive the context
   }
   [[nodiscard]] environment::executor_type const& executor() const noexcept { return executor_; }
 

@@ -1,16 +1,20 @@
 #include <cleat/runtime/run.hpp>
 
+#include <boost/asio/steady_timer.hpp>
+
 #include <algorithm>
+
 namespace cleat {
 
 namespace {
 
 /// Whether anything came within that time.
-bool look(boost::asio::io_context& context, clock const& time, duration limit) {
-  auto const until = time.now() + limit;
+bool look(boost::asio::io_context& context, duration limit) {
+  using time = boost::asio::steady_timer::clock_type;  // the machine's, whatever the context's is
+  auto const until = time::now() + limit;
   do {
     if (context.poll() != 0) return true;
-  } while (!context.stopped() && time.now() < until);
+  } while (!context.stopped() && time::now() < until);
   return false;
 }
 
@@ -22,12 +26,11 @@ void run(boost::asio::io_context& context, duration spin) {
     return;
   }
   constexpr unsigned misses_max = 6;
-  auto const& time = clock::of(context.get_executor());
   unsigned misses = 0;  // in a row
   unsigned sleeps = 0;  // still to be slept at once
   while (!context.stopped()) {
     if (sleeps == 0) {
-      if (look(context, time, spin)) {
+      if (look(context, spin)) {
         misses = 0;
         continue;
       }

@@ -42,6 +42,7 @@ class outbound {
     assert(begin >= sent() && end <= this->end());
     auto const first = bytes_.begin() + static_cast<std::ptrdiff_t>(begin - base_);
     bytes_.erase(first, first + static_cast<std::ptrdiff_t>(end - begin));
+    if (bytes_.empty()) spare::give(bytes_);
   }
 
   /// Forgets what lies before `needed` (which was sent), when that is everything or much.
@@ -66,21 +67,29 @@ class outbound {
   class spare {
    public:
     static void take(byte_buffer& into) noexcept {
-      if (buffers_.empty()) return;
-      into = std::move(buffers_.back());
-      buffers_.pop_back();
+      if (closed_ || pool_.buffers.empty()) return;
+      into = std::move(pool_.buffers.back());
+      pool_.buffers.pop_back();
     }
     static void give(byte_buffer& used) noexcept {
       byte_buffer whole = std::move(used);
       whole.clear();
       // Not what one large batch took.
-      if (whole.capacity() > kept_bytes_max || buffers_.size() >= kept_max) return;
-      buffers_.push_back(std::move(whole));
+      if (closed_ || whole.capacity() > kept_bytes_max || pool_.buffers.size() >= kept_max) return;
+      pool_.buffers.push_back(std::move(whole));
     }
 
    private:
     static constexpr std::size_t kept_max = 64;
-    static inline thread_local std::vector<byte_buffer> buffers_;
+    struct pool {
+      pool() { buffers.reserve(kept_max); }
+      pool(pool const&) = delete;
+      pool& operator=(pool const&) = delete;
+      ~pool() { closed_ = true; }
+      std::vector<byte_buffer> buffers;
+    };
+    static inline constinit thread_local bool closed_ = false;  ///< the thread ends
+    static inline thread_local pool pool_;
   };
 
   byte_buffer bytes_;

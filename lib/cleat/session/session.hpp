@@ -82,7 +82,8 @@ class session {
   /// Called with every received message, in order, by the reader. It must not wait and must not
   /// destroy the session.
   std::function<void(message const&)> respond;
-  /// Called for every request of the peer. Its answer is sent; a failure sends nothing. What it or
+  /// Called for every request of the peer; a coroutine takes it by value, since it is gone after
+  /// the first wait. Its answer is sent; a failure sends nothing. What it or
   /// `respond` throws ends the session and leaves through `run`.
   std::function<task<result<message>>(message&&)> serve;
 

@@ -42,8 +42,9 @@ class slot {
   std::array<entry, match_keys::size_max> entries_;
 };
 
-/// The slots of one session in the order in which they were staged. Idle it holds no memory; slots
-/// come from the thread's pool. Few slots are searched in their order, many by an index.
+/// The slots of one session in the order in which they were staged. Slots come from the thread's
+/// pool, so that an idle session holds none. Few are searched in their order, many by an index, which
+/// stays once it was needed.
 class slot_table {
  public:
   slot_table() = default;

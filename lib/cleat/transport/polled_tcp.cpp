@@ -32,7 +32,13 @@ result<std::size_t> moved(ssize_t n) noexcept {
   return of_errno(errno);
 }
 
-/// A connection that is already gone says so at the first read.
+/// Whether there is nothing to accept any more, and nothing wrong.
+bool is_over_already(int number) noexcept {
+  return number == EAGAIN || number == EWOULDBLOCK || number == EINTR || number == ECONNABORTED ||
+         number == EPROTO;
+}
+
+/// Errors are nobody's business here: a connection that is already gone says so at the first read.
 void set(int descriptor, tcp_options const& options) noexcept {
   int const on = 1;
   if (options.no_delay) ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -47,7 +53,7 @@ bool has_peer(int descriptor) noexcept {
 
 class polled_stream final : public any_stream::model {
  public:
-  polled_stream(poller& with, int descriptor) : io_(with, descriptor) {}
+  explicit polled_stream(poller& with) noexcept : io_(with) {}
 
   [[nodiscard]] pollable* polled() noexcept override { return &io_; }
   task<result<void>> readable() override { return wait(io_, EPOLLIN); }
@@ -94,14 +100,15 @@ class polled_listener final : public any_listener::model {
     for (;;) {
       auto const ready = co_await ready_wait{io_, EPOLLIN};
       if (!ready) co_return ready.error().with(certainty::not_sent);
+      auto accepted = std::make_unique<polled_stream>(io_.of());
       int const descriptor =
           ::accept4(io_.descriptor(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
       if (descriptor >= 0) {
+        accepted->io().adopt(descriptor);
         set(descriptor, {});
-        co_return any_stream{std::make_unique<polled_stream>(io_.of(), descriptor)};
+        co_return any_stream{std::move(accepted)};
       }
-      if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
-        co_return of_errno(errno).with(certainty::not_sent);
+      if (!is_over_already(errno)) co_return of_errno(errno).with(certainty::not_sent);
     }
   }
   void close() noexcept override { io_.close(); }
@@ -122,10 +129,11 @@ task<result<any_stream>> polled_connect(poller& with, asio::ip::tcp::endpoint to
     return why.with(certainty::not_sent)
         .with_detail(to_address(to.address().to_string(), to.port()));
   };
+  auto stream = std::make_unique<polled_stream>(with);
   int const descriptor =
       ::socket(to.protocol().family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
   if (descriptor < 0) co_return wrong(of_errno(errno));
-  auto stream = std::make_unique<polled_stream>(with, descriptor);
+  stream->io().adopt(descriptor);
   set(descriptor, options);
   if (::connect(descriptor, to.data(), static_cast<socklen_t>(to.size())) != 0) {
     if (errno != EINPROGRESS) co_return wrong(of_errno(errno));

@@ -3,11 +3,9 @@
 #include <boost/asio/error.hpp>
 #include <boost/asio/execution/context.hpp>
 #include <boost/asio/query.hpp>
-#include <boost/system/system_error.hpp>
 
 #include <unistd.h>
 
-#include <cerrno>
 #include <utility>
 
 namespace cleat::detail {
@@ -15,17 +13,11 @@ namespace cleat::detail {
 namespace asio = boost::asio;
 using boost::system::error_code;
 
-namespace {
-
-error_code last_error() noexcept { return {errno, boost::system::system_category()}; }
-
-}  // namespace
-
 // ---- a descriptor ---------------------------------------------------------------------------------
 
 void pollable::close() noexcept {
   if (descriptor_ < 0) return;
-  poller_.forget(*this);
+  poller_.forget(*this);  // closing alone does not: a child process may hold it for a while
   ::close(std::exchange(descriptor_, -1));
   if (reader_ != nullptr) reader_->end(kind::shut_down);
   if (writer_ != nullptr) writer_->end(kind::shut_down);
@@ -39,7 +31,11 @@ void ready_wait::begin(bool cancelled) {
     why_ = cancelled ? kind::cancelled : kind::shut_down;
     return complete();
   }
-  on_->poller_.watch(*on_, what_);
+  if (!on_->poller_.watch(*on_, what_)) {
+    ended_ = true;
+    why_ = kind::resources;
+    return complete();
+  }
   place() = this;
 }
 
@@ -79,14 +75,13 @@ void poller::shutdown() {
   set_.close(ignored);
 }
 
-void poller::watch(pollable& p, std::uint32_t what) {
+bool poller::watch(pollable& p, std::uint32_t what) {
   if (!armed_) arm();
-  if ((p.watched_ & what) != 0) return;
+  if ((p.watched_ & what) != 0) return true;
   // What nobody waits for any more is dropped on this occasion, unless it is usually wanted again.
   std::uint32_t const others = (p.watched_ & EPOLLIN) | (p.writer_ != nullptr ? EPOLLOUT : 0U);
   set_watched(p, others | what);
-  if ((p.watched_ & what) == 0)
-    throw boost::system::system_error(last_error(), "watching a descriptor");
+  return (p.watched_ & what) != 0;
 }
 
 void poller::set_watched(pollable& p, std::uint32_t what) noexcept {
@@ -101,9 +96,8 @@ void poller::set_watched(pollable& p, std::uint32_t what) noexcept {
 }
 
 void poller::forget(pollable& p) noexcept {
-  p.watched_ = 0;
-  p.known_ = false;
-  // Closing takes it out of the set; it may be in the batch that is being told.
+  if (p.known_) set_watched(p, 0);
+  // It may be in the batch that is being told.
   for (std::size_t i = 0; i < batch_size_; ++i) {
     if (batch_[i].data.ptr == &p) batch_[i].data.ptr = nullptr;
   }
@@ -145,7 +139,7 @@ void poller::dispatch() {
     batch_size_ = static_cast<std::size_t>(n);
     for (std::size_t i = 0; i < batch_size_; ++i) tell(i);
     batch_size_ = 0;
-    if (n < large) break;
+    if (n < large || context_.stopped()) break;
   }
 }
 

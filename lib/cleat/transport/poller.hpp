@@ -22,12 +22,15 @@ class ready_wait;
 class pollable {
  public:
   /// `p` lives as long as its context.
-  pollable(poller& p, int descriptor) noexcept : poller_(p), descriptor_(descriptor) {}
+  explicit pollable(poller& p, int descriptor = -1) noexcept
+      : poller_(p), descriptor_(descriptor) {}
   pollable(pollable const&) = delete;
   pollable& operator=(pollable const&) = delete;
   ~pollable() { close(); }
 
-  /// -1 once it is closed.
+  /// Takes over what was opened since.
+  void adopt(int descriptor) noexcept { descriptor_ = descriptor; }
+  /// -1 before it is opened and once it is closed.
   [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
   [[nodiscard]] poller& of() const noexcept { return poller_; }
   /// Waits that are under way end as `shut_down`.
@@ -130,8 +133,8 @@ class poller final : public boost::asio::execution_context::service {
   class rearm;
 
   void shutdown() override;
-  /// Asks the kernel to tell of `what` too.
-  void watch(pollable& p, std::uint32_t what);
+  /// Asks the kernel to tell of `what` too; false if it cannot.
+  [[nodiscard]] bool watch(pollable& p, std::uint32_t what);
   void set_watched(pollable& p, std::uint32_t what) noexcept;
   void forget(pollable& p) noexcept;
   void arm();
