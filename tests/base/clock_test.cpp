@@ -460,8 +460,89 @@ BOOST_AUTO_TEST_CASE(a_timeout_that_rang_goes_away_with_its_context) {
   BOOST_TEST(told == 0);
 }
 
-// ---- several threads
-// -----------------------------------------------------------------------------
+// ---- a moment ------------------------------------------------------------------------------------
+
+// How old the time may be that is read within a moment is the processor's matter: nothing here
+// depends on it.
+
+BOOST_AUTO_TEST_CASE(
+    within_a_moment_time_is_neither_ahead_nor_older_than_the_moment_and_is_exact_after) {
+  hand_time time;
+  auto const start = time.now();
+  {
+    cleat::clock::moment const outer{time.clock()};
+    auto last = time.clock().now();
+    BOOST_TEST((last == start));
+    for (int i = 1; i <= 100; ++i) {
+      time.advance(1s);
+      cleat::clock::moment const inner{time.clock()};
+      auto const now = time.clock().now();
+      BOOST_TEST((now <= start + i * 1s));
+      BOOST_TEST((now >= start));
+    }
+    BOOST_TEST((time.clock().now() >= last));
+  }
+  BOOST_TEST((time.clock().now() == start + 100s));
+}
+
+BOOST_AUTO_TEST_CASE(a_moment_of_one_clock_is_none_of_another) {
+  hand_time one;
+  hand_time two;
+  auto const start = two.now();
+  cleat::clock::moment const still{one.clock()};
+  static_cast<void>(one.clock().now());
+  two.advance(1s);
+  BOOST_TEST((two.clock().now() == start + 1s));
+}
+
+BOOST_AUTO_TEST_CASE(the_time_on_the_wall_is_asked_for_within_a_moment_too_and_never_goes_back) {
+  asio::io_context context;
+  auto& time = cleat::clock::of(context.get_executor());
+  class ticking final : public cleat::clock::source {
+   public:
+    [[nodiscard]] time_point now() const noexcept override { return time_point{1h}; }
+    [[nodiscard]] std::chrono::system_clock::time_point wall() const noexcept override {
+      return std::chrono::system_clock::time_point{std::chrono::seconds{++asked_}};
+    }
+    void arm(time_point) override {}
+    void close() noexcept override {}
+
+   private:
+    mutable int asked_ = 0;
+  };
+  time.replace(std::make_unique<ticking>());
+  auto const before = time.wall();
+  {
+    cleat::clock::moment const still{time};
+    auto const first = time.wall();
+    BOOST_TEST((first == before + 1s));
+    BOOST_TEST((time.wall() >= first));
+  }
+  BOOST_TEST((time.wall() > before + 1s));
+}
+
+BOOST_AUTO_TEST_CASE(what_is_due_rings_at_its_time_also_within_a_moment) {
+  hand_time time;
+  int rung = 0;
+  bell b{time.clock(), [&] { ++rung; }};
+  cleat::clock::moment const still{time.clock()};
+  time.clock().set(b, time.now() + 1s);
+  time.advance(1s);
+  BOOST_TEST(rung == 1);
+}
+
+BOOST_AUTO_TEST_CASE(a_moment_is_one_threads_own) {
+  hand_time time;
+  auto const start = time.now();
+  cleat::clock::moment const still{time.clock()};
+  static_cast<void>(time.clock().now());
+  time.advance(1s);
+  std::optional<time_point> elsewhere;
+  std::thread{[&] { elsewhere = time.clock().now(); }}.join();
+  BOOST_TEST((elsewhere == start + 1s));
+}
+
+// ---- several threads ----------------------------------------------------------------------------
 
 namespace {
 

@@ -85,6 +85,17 @@ BOOST_AUTO_TEST_CASE(draws_a_number_also_below_bounds_that_leave_no_choice) {
   BOOST_TEST(s.random.next() == third);
 }
 
+BOOST_AUTO_TEST_CASE(draws_several_at_once_as_it_draws_them_one_by_one) {
+  seeded s{11};
+  seeded plain{11};
+  auto const three = s.random.next<3>();
+  for (auto const n : three) BOOST_TEST(n == plain.random.next());
+  auto const one = s.random.next<1>();
+  BOOST_TEST(one[0] == plain.random.next());
+  BOOST_TEST(s.random.next<0>().empty());
+  BOOST_TEST(s.random.next() == plain.random.next());
+}
+
 BOOST_AUTO_TEST_CASE(two_contexts_that_nobody_seeded_differ) {
   boost::asio::io_context a;
   boost::asio::io_context b;
@@ -96,7 +107,11 @@ BOOST_AUTO_TEST_CASE(never_gives_one_number_to_two_threads) {
   std::array<std::vector<std::uint64_t>, 2> drawn;
   {
     auto const draw = [&](std::vector<std::uint64_t>& into) {
-      for (int i = 0; i < 10'000; ++i) into.push_back(s.random.next());
+      for (int i = 0; i < 10'000; ++i) {
+        into.push_back(s.random.next());
+        auto const more = s.random.next<2>();
+        into.insert(into.end(), more.begin(), more.end());
+      }
     };
     std::jthread const one{[&] { draw(drawn[0]); }};
     std::jthread const two{[&] { draw(drawn[1]); }};

@@ -1,4 +1,5 @@
 #define BOOST_TEST_MODULE task
+#include <cleat/base/leaf_or_task.hpp>
 #include <cleat/base/spawn.hpp>
 #include <cleat/base/task.hpp>
 
@@ -503,3 +504,139 @@ static_assert(!cleat::AwaitableInTask<int>);
 static_assert(cleat::AwaitsTo<task<result<int>>, result<int>>);
 static_assert(!cleat::AwaitsTo<task<int>, result<int>>);
 static_assert(cleat::AwaitsTo<asio::awaitable<int>, int>);
+
+// ---- a leaf or a task ----------------------------------------------------------------------------
+
+namespace {
+
+/// Ends when it is told to, or at once.
+class bell final : public cleat::leaf {
+ public:
+  explicit bell(bell*& place, bool now = false) noexcept : place_(place), now_(now) {}
+  bell(bell&&) = delete;
+  ~bell() { place_ = nullptr; }
+  int await_resume() const noexcept { return cancelled_ ? -1 : 7; }
+  void ring() { complete(); }
+
+ private:
+  void begin(bool cancelled) override {
+    cancelled_ = cancelled;
+    if (cancelled || now_) return complete();
+    place_ = this;
+  }
+  void cancel() noexcept override {
+    cancelled_ = true;
+    complete_later();
+  }
+
+  bell*& place_;
+  bool now_;
+  bool cancelled_ = false;
+};
+
+using either = cleat::leaf_or_task<bell, int>;
+
+either leaf(bell*& place, bool now = false) { return either{std::in_place_type<bell>, place, now}; }
+either child(task<int> t) { return either{std::move(t)}; }
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(awaits_a_leaf_or_a_task_alike) {
+  bell* none = nullptr;
+  auto body = [&]() -> task<int> {
+    int const a = co_await leaf(none, true);
+    int const b = co_await child(plus_one(41));
+    co_return a + b;
+  };
+  BOOST_TEST(run(body()) == 49);
+}
+
+BOOST_AUTO_TEST_CASE(goes_on_where_a_leaf_that_may_be_a_task_is_told_to_end) {
+  asio::io_context context;
+  bell* waiting = nullptr;
+  auto body = [&]() -> task<int> {
+    int sum = 0;
+    for (int i = 0; i < 3; ++i) sum += co_await leaf(waiting);
+    co_return sum;
+  };
+  auto future = cleat::spawn(context.get_executor(), body(), asio::use_future);
+  context.poll();
+  for (int i = 0; i < 3; ++i) {
+    BOOST_REQUIRE(waiting != nullptr);
+    waiting->ring();
+  }
+  BOOST_TEST(waiting == nullptr);
+  context.run();
+  BOOST_TEST(future.get() == 21);
+}
+
+BOOST_AUTO_TEST_CASE(goes_on_after_a_task_that_may_be_a_leaf_has_waited) {
+  auto body = []() -> task<int> {
+    auto const executor = co_await cleat::this_chain::executor;
+    auto hop = [](asio::any_io_executor on) -> task<int> {
+      co_await asio::post(on, use_task);
+      co_return 1;
+    };
+    int sum = 0;
+    for (int i = 0; i < 1000; ++i) sum += co_await child(hop(executor));
+    co_return sum;
+  };
+  BOOST_TEST(run(body()) == 1000);
+}
+
+BOOST_AUTO_TEST_CASE(rethrows_what_escapes_a_task_that_may_be_a_leaf) {
+  auto body = []() -> task<bool> {
+    try {
+      static_cast<void>(co_await child(fails()));
+    } catch (std::runtime_error const&) {
+      co_return true;
+    }
+    co_return false;
+  };
+  BOOST_TEST(run(body()));
+}
+
+BOOST_AUTO_TEST_CASE(cancels_the_leaf_or_the_task_that_it_waits_on) {
+  for (bool const direct : {true, false}) {
+    asio::io_context context;
+    asio::cancellation_signal signal;
+    bell* waiting = nullptr;
+    auto inner = [&]() -> task<int> {
+      int const n = co_await leaf(waiting);
+      co_return n;
+    };
+    auto body = [&](bool plain) -> task<int> {
+      if (plain) {
+        int const n = co_await leaf(waiting);
+        co_return n;
+      }
+      int const n = co_await child(inner());
+      co_return n;
+    };
+    int outcome = 0;
+    auto done = [&](std::exception_ptr, int n) { outcome = n; };
+    cleat::spawn(context.get_executor(), body(direct),
+                 asio::bind_cancellation_slot(signal.slot(), done));
+    context.poll();
+    BOOST_TEST(waiting != nullptr);
+    signal.emit(asio::cancellation_type::terminal);
+    context.run();
+    BOOST_TEST(outcome == -1);
+    BOOST_TEST(waiting == nullptr);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_is_never_awaited_begins_neither_as_a_leaf_nor_as_a_task) {
+  bell* waiting = nullptr;
+  bool started = false;
+  auto body = [&]() -> task<int> {
+    started = true;
+    co_return 1;
+  };
+  {
+    auto const never_begun = leaf(waiting);
+    auto const never_run = child(body());
+  }
+  BOOST_TEST(waiting == nullptr);
+  BOOST_TEST(!started);
+}

@@ -16,6 +16,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -442,4 +443,67 @@ BOOST_AUTO_TEST_CASE(a_cancelled_accept_loses_no_connection) {
     BOOST_TEST((far && near));
   };
   cleat::block_on(body());
+}
+
+BOOST_AUTO_TEST_CASE(those_who_listen_sharing_a_port_all_get_connections) {
+  // Who gets one is the kernel's choice, by the numbers of the connection: with 256 of them, that
+  // one of two gets none is as good as impossible.
+  std::array<asio::io_context, 2> loops;
+  std::array<int, 2> got{};
+  std::vector<any_listener> listeners;
+  std::uint16_t port = 0;
+  for (auto& loop : loops) {
+    auto const executor = loop.get_executor();
+    auto l = network::of(executor).listen_sharing(executor, "127.0.0.1", port);
+    BOOST_REQUIRE(l.has_value());
+    port = l->port();
+    listeners.push_back(std::move(*l));
+  }
+  BOOST_TEST(listeners[0].address() == listeners[1].address());
+  auto body = [](any_listener& l, int& n) -> task<> {
+    for (;;) {
+      auto const stream = co_await l.accept();
+      if (!stream) co_return;
+      ++n;
+    }
+  };
+  asio::io_context elsewhere;
+  for (int sent = 1; sent <= 256; ++sent) {
+    socket_type peer{elsewhere};
+    peer.connect({asio::ip::address_v4::loopback(), port});
+    if (sent == 1) {
+      for (std::size_t i = 0; i < 2; ++i)
+        cleat::spawn(loops[i].get_executor(), body(listeners[i], got[i]));
+    }
+    while (got[0] + got[1] < sent) {
+      for (auto& loop : loops) loop.poll();
+    }
+  }
+  BOOST_TEST(got[0] > 0);
+  BOOST_TEST(got[1] > 0);
+  for (std::size_t i = 0; i < 2; ++i) {
+    listeners[i].close();
+    loops[i].run();
+    BOOST_TEST(cleat::chain_count(loops[i]) == 0U);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(
+    nobody_listens_alone_beside_those_who_share_nor_shares_beside_one_who_is_alone) {
+  asio::io_context context;
+  auto const executor = context.get_executor();
+  auto const refused = [](result<any_listener> const& l, std::string const& address) {
+    BOOST_REQUIRE(!l.has_value());
+    BOOST_TEST((l.error().why() == kind::resources));
+    BOOST_TEST((l.error().code() == asio::error::address_in_use));
+    BOOST_TEST(l.error().detail() == "listening on " + address);
+  };
+  auto const shared = network::of(executor).listen_sharing(executor, "127.0.0.1", 0);
+  BOOST_REQUIRE(shared.has_value());
+  refused(listen(executor, "127.0.0.1", shared->port()), shared->address());
+
+  auto const alone = listen(executor, "127.0.0.1");
+  BOOST_REQUIRE(alone.has_value());
+  refused(network::of(executor).listen_sharing(executor, "127.0.0.1", alone->port()),
+          alone->address());
 }
