@@ -9,7 +9,6 @@
 #include <boost/test/unit_test.hpp>
 
 #include <chrono>
-#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <thread>
@@ -19,32 +18,6 @@ using cleat::task;
 using namespace std::chrono_literals;
 
 namespace {
-
-/// Time that passes by being asked for: each look at it is a microsecond.
-class asked final : public cleat::clock::source {
- public:
-  [[nodiscard]] cleat::time_point now() const noexcept override {
-    ++looks;
-    if (at_look) at_look();
-    return now_ += 1us;
-  }
-  [[nodiscard]] std::chrono::system_clock::time_point wall() const noexcept override { return {}; }
-  void arm(cleat::time_point) override {}
-  void close() noexcept override {}
-
-  mutable int looks = 0;
-  std::function<void()> at_look;
-
- private:
-  mutable cleat::time_point now_{1h};
-};
-
-asked& time_by_asking(asio::io_context& context) {
-  auto own = std::make_unique<asked>();
-  auto& time = *own;
-  cleat::clock::of(context.get_executor()).replace(std::move(own));
-  return time;
-}
 
 constexpr cleat::duration spins[] = {-1us, 0us, 1us, 100us};
 
@@ -107,42 +80,6 @@ BOOST_AUTO_TEST_CASE(waits_for_a_chain_that_sleeps_longer_than_it_looks) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(runs_what_is_posted_while_it_looks) {
-  asio::io_context context{1};
-  auto const guard = asio::make_work_guard(context);
-  bool done = false;
-  auto& time = time_by_asking(context);
-  time.at_look = [&] {
-    if (time.looks != 50) return;
-    asio::post(context, [&] {
-      done = true;
-      context.stop();
-    });
-  };
-  cleat::run(context, 1s);  // a million looks: it never sleeps
-  BOOST_TEST(done);
-  BOOST_TEST(time.looks < 60);
-}
-
-BOOST_AUTO_TEST_CASE(looks_for_as_long_as_it_was_told_and_sleeps_then) {
-  asio::io_context context{1};
-  auto& time = time_by_asking(context);
-  auto guard = asio::make_work_guard(context);
-  auto const executor = context.get_executor();
-  int slept = 0;
-  // What comes with the last look of all is found by sleeping.
-  time.at_look = [&] {
-    if (time.looks == 101)
-      asio::post(executor, [&] {
-        ++slept;
-        guard.reset();
-      });
-  };
-  cleat::run(context, 100us);
-  BOOST_TEST(slept == 1);
-  BOOST_TEST(time.looks == 101);
-}
-
 BOOST_AUTO_TEST_CASE(runs_what_another_thread_posts_whether_it_looks_or_sleeps) {
   for (auto const spin : spins) {
     asio::io_context context{1};
@@ -195,14 +132,4 @@ BOOST_AUTO_TEST_CASE(what_a_handler_throws_leaves_it_and_it_can_be_called_again)
     cleat::run(context, spin);
     BOOST_TEST(done == 2);
   }
-}
-
-BOOST_AUTO_TEST_CASE(without_a_spin_it_never_looks_at_the_time) {
-  asio::io_context context{1};
-  auto& time = time_by_asking(context);
-  int done = 0;
-  for (int i = 0; i < 10; ++i) asio::post(context, [&] { ++done; });
-  cleat::run(context, cleat::duration::zero());
-  BOOST_TEST(done == 10);
-  BOOST_TEST(time.looks == 0);
 }
