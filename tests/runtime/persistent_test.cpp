@@ -951,7 +951,7 @@ void keeps_its_promises(harness at_every_step, cleat::sim::stepped_scenario cons
   for (medium const over : mediums) {
     options.over = over;
     auto const report = at_every_step(of, options);
-    BOOST_TEST(report.steps >= 5U);
+    BOOST_TEST(report.steps >= 4U);
     for (auto const& sentence : report.broken)
       BOOST_ERROR(name << (over == medium::simulated ? ", simulated: " : ", loopback: ")
                        << sentence);

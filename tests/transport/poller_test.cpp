@@ -749,9 +749,7 @@ BOOST_AUTO_TEST_CASE(two_contexts_on_two_threads_do_not_disturb_each_other) {
   BOOST_TEST(on_the_right == rounds * static_cast<int>(pairs));
 }
 
-// Disabled until it is so: the kernel keeps a closed descriptor in the set while a copy is open.
-BOOST_AUTO_TEST_CASE(a_copy_of_a_closed_descriptor_keeps_nothing_of_it_in_the_set,
-                     *boost::unit_test::disabled()) {
+BOOST_AUTO_TEST_CASE(a_copy_of_a_closed_descriptor_keeps_nothing_of_it_in_the_set) {
   // As a program that this one is about to start has one, between fork and exec.
   asio::io_context context{1};
   auto c = std::make_unique<connection>(context);

@@ -1,8 +1,7 @@
 #include <cleat/runtime/run.hpp>
 
-#include <boost/asio/steady_timer.hpp>
-
 #include <algorithm>
+#include <chrono>
 
 namespace cleat {
 
@@ -10,7 +9,7 @@ namespace {
 
 /// Whether anything came within that time.
 bool look(boost::asio::io_context& context, duration limit) {
-  using time = boost::asio::steady_timer::clock_type;  // the machine's, whatever the context's is
+  using time = std::chrono::steady_clock;  // the machine's, whatever the context's is
   auto const until = time::now() + limit;
   do {
     if (context.poll() != 0) return true;
