@@ -71,7 +71,7 @@ task<> work(options const& o, meter& m, Make make) {
     for (std::size_t n = 0; n < o.window; ++n)
       cleat::spawn(executor, ask_again_and_again(lamps[i * step], m));
   }
-  co_await cleat::sleep_until(cleat::never);
+  static_cast<void>(co_await cleat::sleep_until(cleat::never));
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ void pollable::close() noexcept {
 
 // ---- a wait ---------------------------------------------------------------------------------------
 
-void ready_wait::begin(bool cancelled) {
+void ready_wait_base::begin(bool cancelled) {
   if (cancelled || on_->descriptor_ < 0) {
     ended_ = true;
     why_ = cancelled ? kind::cancelled : kind::shut_down;
@@ -39,7 +39,7 @@ void ready_wait::begin(bool cancelled) {
   place() = this;
 }
 
-void ready_wait::end(kind why) noexcept {
+void ready_wait_base::end(kind why) noexcept {
   if (on_ == nullptr || place() != this) return;
   ended_ = true;
   why_ = why;
@@ -47,7 +47,7 @@ void ready_wait::end(kind why) noexcept {
   complete_later();
 }
 
-void ready_wait::leave() noexcept {
+void ready_wait_base::leave() noexcept {
   if (on_ != nullptr && place() == this) place() = nullptr;
   on_ = nullptr;  // it may go before us
 }
@@ -145,7 +145,7 @@ void poller::dispatch() {
 
 void poller::tell(std::size_t place) {
   auto const events = batch_[place].events;
-  auto const one = [&](std::uint32_t what, ready_wait* pollable::* waiter) {
+  auto const one = [&](std::uint32_t what, ready_wait_base* pollable::* waiter) {
     auto* const p = static_cast<pollable*>(batch_[place].data.ptr);
     if (p == nullptr || (p->watched_ & what) == 0) return;
     if ((events & (what | EPOLLERR | EPOLLHUP)) == 0) return;

@@ -16,7 +16,7 @@
 namespace cleat::detail {
 
 class poller;
-class ready_wait;
+class ready_wait_base;
 
 /// A non-blocking descriptor that chains may wait for, one a direction. Owns it.
 class pollable {
@@ -38,28 +38,28 @@ class pollable {
 
  private:
   friend class poller;
-  friend class ready_wait;
+  friend class ready_wait_base;
 
   poller& poller_;
-  ready_wait* reader_ = nullptr;
-  ready_wait* writer_ = nullptr;
+  ready_wait_base* reader_ = nullptr;
+  ready_wait_base* writer_ = nullptr;
   int descriptor_;
   std::uint32_t watched_ = 0;  ///< EPOLLIN, EPOLLOUT: what the kernel is asked to tell
   bool known_ = false;         ///< the kernel has it
 };
 
-/// Waits until a descriptor is ready; may wake for nothing.
-class ready_wait : public leaf {
+/// What all waits for a descriptor have in common.
+class ready_wait_base : public leaf {
  public:
-  ready_wait(pollable& on, std::uint32_t what) noexcept : on_(&on), what_(what) {}
-  ~ready_wait() { leave(); }
-
   result<void> await_resume() const noexcept {
     if (ended_) return failure{why_};
     return {};
   }
 
  protected:
+  ready_wait_base(pollable& on, std::uint32_t what) noexcept : on_(&on), what_(what) {}
+  ~ready_wait_base() { leave(); }
+
   void begin(bool cancelled) override;
   void cancel() noexcept override { end(kind::cancelled); }
   /// Ends the wait early, if it has not ended.
@@ -74,7 +74,7 @@ class ready_wait : public leaf {
     complete();
   }
   void leave() noexcept;
-  [[nodiscard]] ready_wait*& place() const noexcept {
+  [[nodiscard]] ready_wait_base*& place() const noexcept {
     return what_ == EPOLLIN ? on_->reader_ : on_->writer_;
   }
 
@@ -84,11 +84,17 @@ class ready_wait : public leaf {
   bool ended_ = false;
 };
 
+/// Waits until a descriptor is ready; may wake for nothing.
+class ready_wait final : public ready_wait_base {
+ public:
+  ready_wait(pollable& on, std::uint32_t what) noexcept : ready_wait_base(on, what) {}
+};
+
 /// The same, until a deadline; then it fails as `timed_out`.
-class timed_ready_wait final : public ready_wait {
+class timed_ready_wait final : public ready_wait_base {
  public:
   timed_ready_wait(pollable& on, std::uint32_t what, time_point deadline) noexcept
-      : ready_wait(on, what), deadline_(deadline) {}
+      : ready_wait_base(on, what), deadline_(deadline) {}
 
  private:
   void begin(bool cancelled) override {
@@ -97,7 +103,7 @@ class timed_ready_wait final : public ready_wait {
           env().executor(), deadline_,
           [](void* self) { static_cast<timed_ready_wait*>(self)->end(kind::timed_out); }, this);
     }
-    ready_wait::begin(cancelled);
+    ready_wait_base::begin(cancelled);
   }
 
   time_point deadline_;
@@ -127,7 +133,7 @@ class poller final : public boost::asio::execution_context::service {
 
  private:
   friend class pollable;
-  friend class ready_wait;
+  friend class ready_wait_base;
   using context_type = boost::asio::io_context;
   using set_type = boost::asio::posix::basic_stream_descriptor<context_type::executor_type>;
   class rearm;
