@@ -72,7 +72,7 @@ BOOST_AUTO_TEST_CASE(shows_each_the_oldest_first) {
 
 BOOST_AUTO_TEST_CASE(what_it_holds_may_be_changed_in_place) {
   pooled_queue<std::string> q;
-  q.emplace_back(100, 'x');
+  q.emplace_back(std::size_t{100}, 'x');
   q.front() += "y";
   q.for_each([](std::string& s) { s += "z"; });
   BOOST_TEST(q.front() == std::string(100, 'x') + "yz");
