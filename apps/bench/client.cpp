@@ -1,11 +1,10 @@
+#include "journal.hpp"
 #include "meter.hpp"
 #include "roles.hpp"
 
 #include <cleat/middleware/deadline.hpp>
 #include <cleat/middleware/observe.hpp>
 #include <cleat/middleware/retry.hpp>
-#include <cleat/observe/log.hpp>
-#include <cleat/observe/log_sink.hpp>
 #include <cleat/observe/metrics.hpp>
 #include <cleat/runtime/per_call.hpp>
 #include <cleat/runtime/persistent.hpp>
@@ -79,14 +78,14 @@ task<> work(options const& o, meter& m, Make make) {
 int ask(options const& o) {
   boost::asio::io_context context{1};
   auto const executor = context.get_executor();
-  auto sink = cleat::log_sink::open(cleat::log_sink_options{cleat::clock::of(executor)});
+  auto sink = open_journal(o, cleat::clock::of(executor));
   if (!sink) {
     std::fprintf(stderr, "bench: %s\n", sink.error().message().c_str());
     return 4;
   }
   meter m{o};
   cleat::metrics metrics;
-  cleat::log log{**sink, cleat::log_level::debug, cleat::log_level::debug};
+  cleat::log log{**sink, level_of_good_news(o), level_of_good_news(o)};
   auto observed = cleat::observe(metrics, log);
   auto limit = cleat::deadline(1500ms);
   auto again = cleat::retry(2);

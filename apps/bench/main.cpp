@@ -28,6 +28,7 @@ bench::options read(apps::settings const& s) {
   o.measure = s.time("--secs", std::chrono::milliseconds{1}, std::chrono::hours{1}, o.measure);
   if (s.find("--maxreq")) o.requests_max = s.number("--maxreq", 1, UINT32_MAX, UINT32_MAX);
   o.bare = s.is_set("--bare");
+  if (auto const file = s.find("--packets")) o.packets = file->value;
   if (s.is_set("--spin")) o.spin = std::chrono::microseconds{50};
   o.threads = s.number("--threads", 1, 64, 1);
   return o;
@@ -47,6 +48,7 @@ int main(int argc, char** argv) try {
   s.value("Work", "--secs", "", "SECONDS", "of measuring", "1");
   s.value("Work", "--maxreq", "", "N", "requests at most", "no limit");
   s.flag("How", "--bare", "", "the session only: no middleware, no observers");
+  s.value("How", "--packets", "", "FILE", "log each packet and call there", "nothing is logged");
   s.flag("How", "--spin", "", "look for work a while before sleeping");
   s.value("How", "--threads", "", "N", "event loops of the server", "1");
   s.footer(footer);

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace bench {
 
@@ -22,6 +23,9 @@ class options {
   std::uint64_t requests_max = UINT64_MAX;
   /// The session only: no middleware and no observers.
   bool bare = false;
+  /// Where each packet and call is logged, a JSON object a line; empty: nowhere, and the log is at
+  /// INFO for what goes wrong.
+  std::string packets;
   /// Before it sleeps, the event loop looks for work this long; zero: it sleeps at once.
   std::chrono::nanoseconds spin{0};
   /// Event loops of the server, one a thread.

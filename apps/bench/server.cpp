@@ -1,9 +1,8 @@
+#include "journal.hpp"
 #include "meter.hpp"
 #include "roles.hpp"
 
 #include <cleat/base/spawn.hpp>
-#include <cleat/observe/log.hpp>
-#include <cleat/observe/log_sink.hpp>
 #include <cleat/observe/metrics.hpp>
 #include <cleat/observe/observe.hpp>
 #include <cleat/runtime/run.hpp>
@@ -94,11 +93,9 @@ int refuse(cleat::failure const& why) {
 
 int serve(options const& o) {
   boost::asio::io_context for_time;
-  auto sink =
-      cleat::log_sink::open(cleat::log_sink_options{cleat::clock::of(for_time.get_executor())});
-  if (!sink) return refuse(sink.error());
+  auto sink = open_journal(o, cleat::clock::of(for_time.get_executor()));
   cleat::metrics metrics;
-  cleat::log log{**sink};
+  cleat::log log{**sink, level_of_good_news(o), level_of_good_news(o)};
   cleat::tee events{metrics, log};
 
   // A loop a thread, each with a lamp and a listener of its own at the same port.
