@@ -9,14 +9,13 @@
 
 namespace bench {
 
-/// Where the log goes: nowhere, since standard output belongs to the driver, or to `--packets`.
+/// Where the log goes: what goes wrong to stderr, since standard output belongs to the driver, or
+/// everything to `--packets`.
 [[nodiscard]] inline cleat::result<std::unique_ptr<cleat::log_sink>> open_journal(
     options const& o, cleat::clock const& time) {
   cleat::log_sink_options to{time};
-  if (!o.packets.empty()) {
-    to.fd = -1;
-    to.file = o.packets;
-  }
+  to.fd = o.packets.empty() ? 2 : -1;
+  to.file = o.packets;
   return cleat::log_sink::open(to);
 }
 

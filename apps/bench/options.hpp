@@ -23,8 +23,8 @@ class options {
   std::uint64_t requests_max = UINT64_MAX;
   /// The session only: no middleware and no observers.
   bool bare = false;
-  /// Where each packet and call is logged, a JSON object a line; empty: nowhere, and the log is at
-  /// INFO for what goes wrong.
+  /// Where each packet and call is logged, a JSON object a line; empty: nowhere, and only
+  /// what goes wrong is told, on stderr.
   std::string packets;
   /// Before it sleeps, the event loop looks for work this long; zero: it sleeps at once.
   std::chrono::nanoseconds spin{0};
