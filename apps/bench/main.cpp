@@ -47,7 +47,7 @@ int main(int argc, char** argv) try {
   s.value("Work", "--warm", "", "SECONDS", "before measuring", "0.3");
   s.value("Work", "--secs", "", "SECONDS", "of measuring", "1");
   s.value("Work", "--maxreq", "", "N", "requests at most", "no limit");
-  s.flag("How", "--bare", "", "the session only: no middleware, no observers");
+  s.flag("How", "--bare", "", "a deadline on a session: no retry, no observers");
   s.value("How", "--packets", "", "FILE", "log each packet and call there", "nothing is logged");
   s.flag("How", "--spin", "", "look for work a while before sleeping");
   s.value("How", "--threads", "", "N", "event loops of the server", "1");

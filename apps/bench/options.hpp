@@ -21,7 +21,7 @@ class options {
   std::chrono::nanoseconds warm = std::chrono::milliseconds{300};
   std::chrono::nanoseconds measure = std::chrono::seconds{1};
   std::uint64_t requests_max = UINT64_MAX;
-  /// The session only: no middleware and no observers.
+  /// A deadline on a session, and nothing else: no retry, no observers.
   bool bare = false;
   /// Where each packet and call is logged, a JSON object a line; empty: nowhere, and only
   /// what goes wrong is told, on stderr.

@@ -86,8 +86,8 @@ class clock final : public boost::asio::execution_context::service {
 
   /// While it lives, the time that this thread reads may be a few microseconds old: who works through
   /// a batch would otherwise ask for it several times a message. Whether it is still good is told by
-  /// the processor's counter of ticks, which costs a quarter of a look at the time. Where there is no
-  /// such counter, it does nothing.
+  /// the processor's counter of ticks, which costs a fraction of a look at the time. Where there is
+  /// no such counter, it does nothing.
   class moment {
    public:
     explicit moment(clock const& of) noexcept : of_(&of), outer_(std::exchange(current_, this)) {}
