@@ -1,5 +1,5 @@
 #include "journal.hpp"
-#include "meter.hpp"
+#include "peers/meter.hpp"
 #include "roles.hpp"
 
 #include <cleat/middleware/deadline.hpp>
@@ -39,33 +39,32 @@ task<> ask_once(Lamp& lamp) {
 }
 
 template <class Lamp>
-task<> ask_again_and_again(Lamp& lamp, meter& m) {
+task<> ask_again_and_again(Lamp& lamp, peers::meter& m) {
   for (bool more = true; more;) {
-    auto const began = meter::now_ns();
+    auto const began = peers::clock::now();
     auto const r = co_await lamp(toggle::request::turn("DEVICE123", true));
     if (!r) {
       std::fprintf(stderr, "bench: %s\n", r.error().message().c_str());
       std::_Exit(1);
     }
-    more = m.record(began);
+    more = m.count(began, peers::clock::now());
   }
   m.finish();
 }
 
 /// The workload over lamps that `make` makes.
 template <class Make>
-task<> work(options const& o, meter& m, Make make) {
+task<> work(options const& o, peers::meter& m, Make make) {
   auto const executor = co_await cleat::this_chain::executor;
   using lamp = decltype(make());
   std::deque<lamp> lamps;
-  say_and_wait("INIT");
+  peers::say_and_wait("INIT\n");
   for (std::size_t i = 0; i < o.connections; ++i) {
     lamps.push_back(make());
-    if (!o.connect_each) co_await ask_once(lamps.back());
+    if (!o.reconnects) co_await ask_once(lamps.back());
   }
-  say_and_wait("READY");
   m.begin();
-  std::size_t const step = o.connections / o.active;
+  std::uint32_t const step = o.connections / o.active;
   for (std::size_t i = 0; i < o.active; ++i) {
     for (std::size_t n = 0; n < o.window; ++n)
       cleat::spawn(executor, ask_again_and_again(lamps[i * step], m));
@@ -83,7 +82,7 @@ int ask(options const& o) {
     std::fprintf(stderr, "bench: %s\n", sink.error().message().c_str());
     return 4;
   }
-  meter m{o};
+  peers::meter m{o};
   cleat::metrics metrics;
   cleat::log log{**sink, level_of_good_news(o), level_of_good_news(o)};
   auto observed = cleat::observe(metrics, log);
@@ -92,7 +91,7 @@ int ask(options const& o) {
   cleat::tcp const peer{"127.0.0.1", o.port};
 
   auto const start = [&](auto make) { cleat::spawn(executor, work(o, m, std::move(make))); };
-  if (o.connect_each) {
+  if (o.reconnects) {
     start([&] {
       return cleat::shared(observed) | cleat::shared(limit) | cleat::shared(again) |
              cleat::per_call<toggle::protocol>(peer);

@@ -21,11 +21,13 @@ bench::options read(apps::settings const& s) {
   o.port = static_cast<std::uint16_t>(s.number("--port", 0, 65535, 0));
   o.connections = s.number("--conns", 1, 100'000, 1);
   o.window = s.number("--window", 1, 1024, 1);
-  o.active = s.number("--active", 1, 100'000, static_cast<std::uint32_t>(o.connections));
+  o.active = s.number("--active", 1, 100'000, o.connections);
   if (o.active > o.connections) throw apps::usage_error("--active is more than --conns.");
-  o.connect_each = s.is_set("--w5");
-  o.warm = s.time("--warm", std::chrono::seconds{0}, std::chrono::hours{1}, o.warm);
-  o.measure = s.time("--secs", std::chrono::milliseconds{1}, std::chrono::hours{1}, o.measure);
+  o.reconnects = s.is_set("--w5");
+  o.warm_up = s.time("--warm", std::chrono::seconds{0}, std::chrono::hours{1},
+                     std::chrono::milliseconds{300});
+  o.measured = s.time("--secs", std::chrono::milliseconds{1}, std::chrono::hours{1},
+                      std::chrono::seconds{1});
   if (s.find("--maxreq")) o.requests_max = s.number("--maxreq", 1, UINT32_MAX, UINT32_MAX);
   o.bare = s.is_set("--bare");
   if (auto const file = s.find("--packets")) o.packets = file->value;

@@ -1,5 +1,5 @@
 #include "journal.hpp"
-#include "meter.hpp"
+#include "peers/allocations.hpp"
 #include "roles.hpp"
 
 #include <cleat/base/spawn.hpp>
@@ -45,7 +45,7 @@ class lamp {
  private:
   task<result<message>> answer(message request) {
     on_ = request.state.value_or(on_);
-    count_answer();
+    peers::add(peers::answers, 1);
     co_return message::ack(request, on_);
   }
 
@@ -107,8 +107,8 @@ int serve(options const& o) {
     port = (*opened)->port();
     shops.push_back(std::move(*opened));
   }
-  answer_to_signals();
-  say("LISTENING " + std::to_string(port));
+  peers::tell_allocations_on_sigusr1();
+  peers::say_listening(port);
   std::vector<std::jthread> others;
   for (unsigned n = 1; n < o.threads; ++n)
     others.emplace_back([&one = *shops[n], &o] { one.run(o.spin); });
