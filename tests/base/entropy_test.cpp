@@ -29,12 +29,12 @@ constexpr std::uint64_t all_ones = UINT64_MAX;
 }  // namespace
 
 // The edges of [0, bound).
-static_assert(entropy::scale(0, 10) == 0);
-static_assert(entropy::scale(all_ones, 10) == 9);
-static_assert(entropy::scale(all_ones, 1) == 0);
-static_assert(entropy::scale(all_ones, 0) == 0);
-static_assert(entropy::scale(all_ones, all_ones) == all_ones - 1);
-static_assert(entropy::scale(all_ones / 2 + 1, 10) == 5);
+static_assert(cleat::scale(0, 10) == 0);
+static_assert(cleat::scale(all_ones, 10) == 9);
+static_assert(cleat::scale(all_ones, 1) == 0);
+static_assert(cleat::scale(all_ones, 0) == 0);
+static_assert(cleat::scale(all_ones, all_ones) == all_ones - 1);
+static_assert(cleat::scale(all_ones / 2 + 1, 10) == 5);
 
 BOOST_AUTO_TEST_CASE(gives_the_published_sequence_of_splitmix64) {
   // The reference implementation's first numbers for this seed: the same with every compiler.

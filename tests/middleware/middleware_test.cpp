@@ -121,7 +121,7 @@ BOOST_AUTO_TEST_CASE(any_service_holds_any_of_them) {
   std::vector<any_service<std::string, std::string>> all;
   all.emplace_back(echo);
   all.emplace_back(letter('a') | echo);
-  all.emplace_back(cleat::retry(2) | deadline(1s) | echo);
+  all.emplace_back(deadline(1s) | cleat::retry(2) | echo);
   std::string got;
   for (auto& s : all) got += time.run(s("q", time.new_call())).value() + " ";
   BOOST_TEST(got == "q qaa q ");

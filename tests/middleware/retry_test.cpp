@@ -62,7 +62,7 @@ backoff fixed() { return backoff::additive(250ms, 0ms); }
 
 template <class Service>
 result<std::string> ask(world& time, Service& service, call c) {
-  return time.run(service(std::string{"it"}, c));
+  return time.run(cleat::ask(service, std::string{"it"}, c));
 }
 
 }  // namespace

@@ -152,8 +152,8 @@ void sleep_until::cancel() noexcept {
 
 void sleep_until::ring() noexcept { boost::asio::post(env().executor(), resumption{*this}); }
 
-void timeout::set(environment::executor_type const& executor, time_point due, function f,
-                  void* argument) {
+void timer::set(environment::executor_type const& executor, time_point due, function f,
+                void* argument) {
   unset();
   if (due == never) return;
   executor_ = executor;
@@ -163,7 +163,7 @@ void timeout::set(environment::executor_type const& executor, time_point due, fu
   clock_->set(*this, due);
 }
 
-void timeout::unset() noexcept {
+void timer::unset() noexcept {
   if (clock_ != nullptr) {
     clock_->unset(*this);
     if (rung_) *rung_ = nullptr;
@@ -173,10 +173,10 @@ void timeout::unset() noexcept {
   executor_ = {};  // we may outlive its context
 }
 
-void timeout::ring() noexcept {
-  rung_ = std::make_shared<timeout*>(this);
+void timer::ring() noexcept {
+  rung_ = std::make_shared<timer*>(this);
   boost::asio::post(executor_, [rung = rung_] {
-    timeout* const self = *rung;
+    timer* const self = *rung;
     if (self == nullptr) return;
     self->rung_.reset();
     self->clock_ = nullptr;

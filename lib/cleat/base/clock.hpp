@@ -2,6 +2,7 @@
 
 #include <cleat/base/environment.hpp>
 #include <cleat/base/result.hpp>
+#include <cleat/base/time.hpp>
 
 #include <boost/asio/execution_context.hpp>
 #include <boost/intrusive/set.hpp>
@@ -16,18 +17,6 @@
 #include <utility>
 
 namespace cleat {
-
-/// Monotonic time: what deadlines are made of. Only ever taken from a `clock`, which a simulation may drive.
-using time_point = std::chrono::steady_clock::time_point;
-using duration = std::chrono::steady_clock::duration;
-
-/// "No deadline."
-inline constexpr time_point never = time_point::max();
-
-/// `t + d`, never beyond `never`.
-[[nodiscard]] constexpr time_point saturated_add(time_point t, duration d) noexcept {
-  return d > never - t ? never : t + d;
-}
 
 /// Something to be woken at a time. `ring` is called once, without locks, on some thread of the execution context; it
 /// hands over to whatever executor it needs. An alarm is unset before it is destroyed.
@@ -187,12 +176,12 @@ class sleep_until final : public leaf, private alarm {
 };
 
 /// Calls a function on an executor at a time, unless it is destroyed before. Used on that executor only.
-class timeout final : private alarm {
+class timer final : private alarm {
  public:
   using function = void (*)(void* argument);
 
-  timeout() noexcept = default;
-  ~timeout() { unset(); }
+  timer() noexcept = default;
+  ~timer() { unset(); }
 
   /// Calls `f(argument)` at `due`; `never` sets nothing.
   void set(environment::executor_type const& executor, time_point due, function f, void* argument);
@@ -206,7 +195,7 @@ class timeout final : private alarm {
   function function_ = nullptr;
   void* argument_ = nullptr;
   /// Made when it rings: what lies in the executor's queue must not outlive us unnoticed.
-  std::shared_ptr<timeout*> rung_;
+  std::shared_ptr<timer*> rung_;
 };
 
 }  // namespace cleat

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cleat/base/environment.hpp>
+#include <cleat/base/mix.hpp>
 
 #include <boost/asio/execution_context.hpp>
 
@@ -10,14 +11,6 @@
 #include <cstdint>
 
 namespace cleat {
-
-/// One step of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators",
-/// 2014): a bijective mixing of 64 bits, good enough for identifiers and jitter, not for secrets.
-[[nodiscard]] constexpr std::uint64_t mix64(std::uint64_t x) noexcept {
-  x = (x ^ (x >> 30U)) * 0xBF58476D1CE4E5B9ULL;
-  x = (x ^ (x >> 27U)) * 0x94D049BB133111EBULL;
-  return x ^ (x >> 31U);
-}
 
 /// The randomness of one execution context; a simulation seeds it. Not for secrets.
 ///
@@ -46,14 +39,6 @@ class entropy final : public boost::asio::execution_context::service {
   /// Evenly distributed in [0, bound); 0 for a bound of 0. Our own, since the standard's differ
   /// between libraries.
   [[nodiscard]] std::uint64_t below(std::uint64_t bound) noexcept { return scale(next(), bound); }
-
-  /// `bits` scaled to [0, bound), by multiplication (Lemire 2019, without the rejection: biased by
-  /// < 2^-32 for bounds below 2^32).
-  [[nodiscard]] static constexpr std::uint64_t scale(std::uint64_t bits,
-                                                     std::uint64_t bound) noexcept {
-    __extension__ using wide = unsigned __int128;
-    return static_cast<std::uint64_t>((static_cast<wide>(bits) * bound) >> 64U);
-  }
 
   /// From here on the same numbers as any other `entropy` with this seed.
   void seed(std::uint64_t value) noexcept { state_.store(value, std::memory_order_relaxed); }

@@ -81,7 +81,7 @@ class event::waiter final : public leaf {
 
   event* event_;
   time_point deadline_;
-  timeout timeout_;
+  timer timeout_;
   std::optional<kind> why_;
 };
 

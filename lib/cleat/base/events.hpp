@@ -4,6 +4,7 @@
 #include <cleat/base/failure.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 #include <tuple>
@@ -46,6 +47,92 @@ struct retry_scheduled {
 struct retry_budget_empty {
   call const& of;
   failure const& why;
+};
+
+/// What a layer of the catalogue may do with a call other than hand it on, or do beside it.
+enum class action : std::uint8_t {
+  limit_queued,         ///< waits for a place
+  limit_rejected,       ///< no place, and none to wait for one
+  limit_dropped,        ///< gave its place in the queue up to a younger call
+  rate_delayed,         ///< waits for a token
+  rate_rejected,        ///< no token in time
+  breaker_rejected,     ///< the breaker is open
+  breaker_opened,       ///< this call's failure opened it
+  breaker_half_opened,  ///< this call is the first trial
+  breaker_closed,       ///< this call's success closed it
+  hedge_sent,           ///< a second attempt goes beside the first
+  hedge_won,            ///< and answered first
+  hedge_budget_empty,   ///< it would have been sent, but the budget is empty
+  idempotent_replayed,  ///< got the recorded answer of the same operation
+  idempotent_joined,    ///< waits for the same operation, which is under way
+  fallback_used,        ///< answered otherwise, after a failure
+  canary_taken,         ///< went to the candidate
+  shadow_sent,          ///< goes to the mirror too
+  shadow_skipped,       ///< could have been mirrored, but too many mirrored calls are under way
+  shadow_differed,      ///< the mirror answered otherwise
+  shadow_failed,        ///< the mirror failed where the primary did not
+  timeout_expired,      ///< the service below did not keep the deadline, and was cancelled
+};
+
+/// How many values `action` has.
+inline constexpr std::size_t action_count = static_cast<std::size_t>(action::timeout_expired) + 1;
+
+/// A stable lower-case word for logs and metric labels, e.g. `breaker_opened`.
+[[nodiscard]] constexpr std::string_view to_string(action a) noexcept {
+  switch (a) {
+    case action::limit_queued:
+      return "limit_queued";
+    case action::limit_rejected:
+      return "limit_rejected";
+    case action::limit_dropped:
+      return "limit_dropped";
+    case action::rate_delayed:
+      return "rate_delayed";
+    case action::rate_rejected:
+      return "rate_rejected";
+    case action::breaker_rejected:
+      return "breaker_rejected";
+    case action::breaker_opened:
+      return "breaker_opened";
+    case action::breaker_half_opened:
+      return "breaker_half_opened";
+    case action::breaker_closed:
+      return "breaker_closed";
+    case action::hedge_sent:
+      return "hedge_sent";
+    case action::hedge_won:
+      return "hedge_won";
+    case action::hedge_budget_empty:
+      return "hedge_budget_empty";
+    case action::idempotent_replayed:
+      return "idempotent_replayed";
+    case action::idempotent_joined:
+      return "idempotent_joined";
+    case action::fallback_used:
+      return "fallback_used";
+    case action::canary_taken:
+      return "canary_taken";
+    case action::shadow_sent:
+      return "shadow_sent";
+    case action::shadow_skipped:
+      return "shadow_skipped";
+    case action::shadow_differed:
+      return "shadow_differed";
+    case action::shadow_failed:
+      return "shadow_failed";
+    case action::timeout_expired:
+      return "timeout_expired";
+  }
+  return "unknown";
+}
+
+/// A layer did something with a call. `why` is the failure that it answers to or gives, if there is
+/// one; `elapsed` a time that belongs to it (how long a call is to wait or has waited), or zero.
+struct layer_acted {
+  call const& of;
+  action what;
+  failure const* why = nullptr;
+  duration elapsed = {};
 };
 
 /// A connection was made, or not.
@@ -129,8 +216,8 @@ struct event_hooks {
 
 using all_event_hooks =
     event_hooks<call_started, call_ended, attempt_started, attempt_ended, retry_scheduled,
-                retry_budget_empty, connect_ended, frame_sent, frame_received, answer_missing,
-                decode_failed, push_dropped, session_ended>;
+                retry_budget_empty, layer_acted, connect_ended, frame_sent, frame_received,
+                answer_missing, decode_failed, push_dropped, session_ended>;
 
 }  // namespace detail
 

@@ -22,6 +22,21 @@ class task;
 template <std::derived_from<leaf> L, class T>
 class leaf_or_task;
 
+/// An awaitable made of another one, that costs no coroutine: it does something before the other
+/// begins and with its value. Stays where it is made: in the frame of the coroutine that awaits it.
+///
+/// A subclass has `await_suspend(coroutine_handle<Promise>)` and `await_resume()`, which pass both
+/// on to what it has inside (see `held`).
+class in_place {
+ public:
+  in_place(in_place const&) = delete;
+  in_place& operator=(in_place const&) = delete;
+
+ protected:
+  in_place() noexcept = default;
+  ~in_place() = default;
+};
+
 template <class Signature, class Initiation, class... Args>
 class asio_operation;
 
@@ -121,7 +136,7 @@ struct ready_value {
   T await_resume() { return std::forward<T>(value); }
 };
 
-/// Stands for a leaf that stays where it is: g++ 12 copies whatever else `await_transform` returns.
+/// Stands for what stays where it is: g++ 12 copies whatever else `await_transform` returns.
 template <class L>
 class leaf_awaiter {
  public:
@@ -156,7 +171,8 @@ class promise_base : public frame {
     return task_awaiter<T>{std::move(child)};
   }
 
-  template <std::derived_from<leaf> L>
+  template <class L>
+    requires std::derived_from<L, leaf> || std::derived_from<L, in_place>
   leaf_awaiter<L> await_transform(L&& l,
                                   std::source_location where = std::source_location::current()) {
     at = where;
@@ -182,7 +198,8 @@ class promise_base : public frame {
 
   template <class X>
     requires(!is_task<std::remove_cvref_t<X>>::value &&
-             !std::derived_from<std::remove_cvref_t<X>, leaf>)
+             !std::derived_from<std::remove_cvref_t<X>, leaf> &&
+             !std::derived_from<std::remove_cvref_t<X>, in_place>)
   auto await_transform(X&& x, std::source_location where = std::source_location::current());
 };
 

@@ -39,7 +39,7 @@ class timed_leaf final : public detail::asio_leaf_base<Operation, Results...> {
   }
 
   time_point deadline_;
-  timeout timeout_;
+  timer timeout_;
   bool expired_ = false;
 };
 

@@ -214,15 +214,16 @@ concept DeferredOperation = requires(X x) {
 /// May be awaited in a `task`.
 template <class X>
 concept AwaitableInTask =
-    detail::is_task<X>::value || std::derived_from<X, leaf> || detail::is_leaf_or_task<X>::value ||
-    detail::is_asio_operation<X>::value || detail::is_awaitable<X>::value ||
-    detail::DeferredOperation<X>;
+    detail::is_task<X>::value || std::derived_from<X, leaf> || std::derived_from<X, in_place> ||
+    detail::is_leaf_or_task<X>::value || detail::is_asio_operation<X>::value ||
+    detail::is_awaitable<X>::value || detail::DeferredOperation<X>;
 
 namespace detail {
 
 template <class X>
   requires(!is_task<std::remove_cvref_t<X>>::value &&
-           !std::derived_from<std::remove_cvref_t<X>, leaf>)
+           !std::derived_from<std::remove_cvref_t<X>, leaf> &&
+           !std::derived_from<std::remove_cvref_t<X>, in_place>)
 auto promise_base::await_transform(X&& x, std::source_location where) {
   at = where;
   using Operation = std::remove_cvref_t<X>;
@@ -249,7 +250,8 @@ template <class T>
 struct await_result<task<T>> {
   using type = T;
 };
-template <std::derived_from<leaf> L>
+template <class L>
+  requires std::derived_from<L, leaf> || std::derived_from<L, in_place>
 struct await_result<L> {
   using type = decltype(std::declval<L&>().await_resume());
 };

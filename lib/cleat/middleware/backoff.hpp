@@ -1,7 +1,7 @@
 #pragma once
 
-#include <cleat/base/clock.hpp>
-#include <cleat/base/entropy.hpp>
+#include <cleat/base/mix.hpp>
+#include <cleat/base/time.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -38,8 +38,8 @@ class backoff {
       : base_(base), most_(most), jitter_(jitter) {}
 
   static constexpr duration scaled(duration d, std::uint64_t random) noexcept {
-    return duration{static_cast<duration::rep>(
-        entropy::scale(random, static_cast<std::uint64_t>(d.count()) + 1))};
+    return duration{
+        static_cast<duration::rep>(scale(random, static_cast<std::uint64_t>(d.count()) + 1))};
   }
 
   duration base_;

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <cleat/middleware/order.hpp>
+#include <cleat/service/description.hpp>
 #include <cleat/service/service.hpp>
 
 #include <concepts>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -48,12 +51,20 @@ class middleware : public stage, public F {
 template <class M>
 class shared_stage : public stage {
  public:
+  static constexpr layer is = layer_of<M>;
+  template <order_rule Rule>
+  static constexpr bool allows = detail::allows<M, Rule>;
+
   explicit shared_stage(M& m) noexcept : middleware_(&m) {}
 
   template <class Request, class Next>
   auto operator()(Request q, call const& c, Next& next) const
       -> decltype(std::declval<M&>()(std::move(q), c, next)) {
     return (*middleware_)(std::move(q), c, next);
+  }
+
+  [[nodiscard]] std::string describe() const {
+    return "shared " + cleat::describe(*middleware_).what;
   }
 
  private:
@@ -65,12 +76,43 @@ template <class M>
   return shared_stage<M>{m};
 }
 
+/// A middleware that may stand where some rules of order say it should not.
+template <class M, order_rule... Rules>
+class allowed_stage : public stage {
+ public:
+  static constexpr layer is = layer_of<M>;
+  template <order_rule Rule>
+  static constexpr bool allows = ((Rule == Rules) || ...) || detail::allows<M, Rule>;
+
+  explicit allowed_stage(M m) : middleware_(std::move(m)) {}
+
+  template <class Request, class Next>
+  auto operator()(Request q, call const& c, Next& next)
+      -> decltype(std::declval<M&>()(std::move(q), c, next)) {
+    return middleware_(std::move(q), c, next);
+  }
+
+  [[nodiscard]] std::string describe() const { return cleat::describe(middleware_).what; }
+
+ private:
+  M middleware_;
+};
+
+/// Overrides rules of order, by their names, for the layer that stands outside:
+/// `allow<order_rule::breaker_outside_retry>(breaker()) | retry(2) | service`.
+template <order_rule... Rules, class M>
+[[nodiscard]] allowed_stage<M, Rules...> allow(M m) {
+  return allowed_stage<M, Rules...>{std::move(m)};
+}
+
 /// A middleware on top of a service: a service again. Typed all the way down.
 template <class M, Service S>
 class pipeline {
  public:
   using request = request_of<S>;
   using response = response_of<S>;
+  static constexpr layer_set layers = layers_of<S>.with(layer_of<M>);
+  static_assert(detail::order_of<M, S>::checked);
 
   pipeline(M m, S s) : middleware_(std::move(m)), service_(std::move(s)) {
     static_assert(Middleware<M, S>,
@@ -87,6 +129,11 @@ class pipeline {
     call const c{env};
     auto r = co_await middleware_(std::move(q), c, service_);
     co_return r;
+  }
+
+  /// What it is made of, for people.
+  [[nodiscard]] description describe() const {
+    return cleat::describe(middleware_).over(cleat::describe(service_));
   }
 
  private:

@@ -1,32 +1,92 @@
 #pragma once
 
 #include <cleat/base/events.hpp>
+#include <cleat/base/in_place.hpp>
 #include <cleat/middleware/middleware.hpp>
 #include <cleat/observe/observe.hpp>
 
+#include <coroutine>
 #include <memory>
+#include <string>
 #include <utility>
 
 namespace cleat {
+
+namespace detail {
+
+/// A call that somebody hears of, from its beginning to its end. Costs no coroutine.
+template <class Request, class Next>
+class observed final : public in_place {
+  using awaitable = decltype(std::declval<Next&>()(std::declval<Request>(), std::declval<call>()));
+
+ public:
+  observed(event_table const* events, Request&& q, call const& c, Next& next)
+      : call_(with(c, events)), below_([&] { return next(std::move(q), call_); }) {}
+
+  [[nodiscard]] static constexpr bool await_ready() noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> h) {
+    began_ = call_.now();
+    notify(call_.events, call_started{call_});
+    try {
+      return below_.suspend(h);
+    } catch (...) {
+      ended_by_exception();
+      throw;
+    }
+  }
+  result<response_of<Next>> await_resume() {
+    try {
+      result<response_of<Next>> r = below_.resume();
+      if (r) {
+        ended(nullptr);
+      } else {
+        failure const why = r.error();
+        ended(&why);
+      }
+      return r;
+    } catch (...) {
+      ended_by_exception();
+      throw;
+    }
+  }
+
+ private:
+  static call with(call c, event_table const* events) noexcept {
+    c.events = events;
+    return c;
+  }
+  void ended(failure const* why) {
+    notify(call_.events, call_ended{call_, why, call_.now() - began_});
+  }
+  void ended_by_exception() {
+    auto const why = failure{kind::invalid}.with_detail("an exception left a layer");
+    ended(&why);
+  }
+
+  call call_;
+  held<awaitable> below_;
+  time_point began_{};
+};
+
+}  // namespace detail
 
 /// Lets observers hear of every call and of what happens to it below: what `observe(metrics, log)`
 /// makes.
 template <class... Observers>
 class observing : public stage {
  public:
+  static constexpr layer is = layer::observe;
+
   explicit observing(Observers&... observers)
       : table_(std::make_unique<tee<Observers...>>(observers...)) {}
 
   template <class Request, class Next>
-  task<result<response_of<Next>>> operator()(Request q, call c, Next& next) {
-    c.events = table_.get();
-    time_point const began = c.now();
-    notify(c.events, call_started{c});
-    auto r = co_await next(std::move(q), c);
-    failure const why = r ? failure{} : r.error();
-    notify(c.events, call_ended{c, r ? nullptr : &why, c.now() - began});
-    co_return r;
+  auto operator()(Request q, call const& c, Next& next) {
+    return detail::observed<Request, Next>{table_.get(), std::move(q), c, next};
   }
+
+  [[nodiscard]] static std::string describe() { return "observe"; }
 
  private:
   std::unique_ptr<tee<Observers...>> table_;  ///< stays where it is when the pipeline is moved

@@ -1,16 +1,16 @@
 #pragma once
 
 #include <cleat/base/events.hpp>
+#include <cleat/base/mix.hpp>
 #include <cleat/middleware/backoff.hpp>
 #include <cleat/middleware/middleware.hpp>
+#include <cleat/middleware/per_peer.hpp>
 #include <cleat/middleware/retry_budget.hpp>
 
 #include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
-#include <unordered_map>
 #include <utility>
 
 namespace cleat {
@@ -44,40 +44,10 @@ namespace cleat {
 
 namespace detail {
 
-/// A budget for each peer; beyond a bound of peers the rest share one.
-class peer_budgets {
- public:
-  explicit peer_budgets(retry_budget::settings s) : settings_(s), others_(s) {}
-
-  retry_budget& of(std::string_view peer) {
-    if (last_ != nullptr && last_->first == peer) return last_->second;
-    auto found = budgets_.find(peer);
-    if (found == budgets_.end()) {
-      if (budgets_.size() >= peers_max) return others_;
-      found = budgets_.try_emplace(std::string{peer}, settings_).first;
-    }
-    last_ = &*found;
-    return last_->second;
-  }
-
- private:
-  struct hash : std::hash<std::string_view> {
-    using is_transparent = void;
-  };
-  static constexpr std::size_t peers_max = 10'000;
-
-  retry_budget::settings settings_;
-  retry_budget others_;
-  std::unordered_map<std::string, retry_budget, hash, std::equal_to<>> budgets_;
-  decltype(budgets_)::value_type* last_ = nullptr;  ///< whom the last call was for
-};
-
 /// Random bits for one wait: another sequence for each peer and each operation, the same in each
 /// run of a simulation.
 [[nodiscard]] inline std::uint64_t jitter_bits(call const& c) noexcept {
-  std::uint64_t h = 0xCBF29CE484222325ULL;  // FNV-1a: the same on every platform
-  for (char const ch : c.peer) h = (h ^ static_cast<unsigned char>(ch)) * 0x100000001B3ULL;
-  return mix64(mix64(h ^ c.operation) + c.attempt);
+  return mix64(mix64(fnv1a(c.peer) ^ c.operation) + c.attempt);
 }
 
 }  // namespace detail
@@ -91,10 +61,11 @@ class peer_budgets {
 /// the worst certainty of all of them.
 class retry : public stage {
  public:
+  static constexpr layer is = layer::retry;
+
   /// At most so many attempts in all; 1 means none but the first.
   explicit retry(unsigned attempts_max)
-      : attempts_max_(std::max(attempts_max, 1U)),
-        budgets_(std::make_unique<detail::peer_budgets>(retry_budget::settings{})) {}
+      : attempts_max_(std::max(attempts_max, 1U)), budgets_(retry_budget::settings{}) {}
 
   /// How long each attempt may take.
   [[nodiscard]] retry per_attempt(duration limit) && {
@@ -108,7 +79,7 @@ class retry : public stage {
   }
   /// A budget for each peer with these settings.
   [[nodiscard]] retry budget(retry_budget::settings s) && {
-    budgets_ = std::make_unique<detail::peer_budgets>(s);
+    budgets_ = per_peer<retry_budget>{s};
     return std::move(*this);
   }
   /// One budget for all peers, and for whatever else shares it on this executor.
@@ -119,13 +90,12 @@ class retry : public stage {
 
   template <class Request, class Next>
   task<result<response_of<Next>>> operator()(Request q, call c, Next& next) {
-    retry_budget& budget = shared_ ? *shared_ : budgets_->of(c.peer);
+    retry_budget& budget = shared_ ? *shared_ : budgets_.of(c.peer);
     budget.deposit();
     certainty worst = certainty::not_sent;
     for (unsigned made = 1;; ++made) {
       call attempt = c;
-      if (per_attempt_ != never - time_point{})
-        attempt.tighten(saturated_add(c.now(), per_attempt_));
+      if (per_attempt_ != unlimited) attempt.tighten(saturated_add(c.now(), per_attempt_));
       Request again = q;
       auto r = co_await next(std::move(again), attempt);
       if (r) co_return r;
@@ -151,11 +121,20 @@ class retry : public stage {
     }
   }
 
+  [[nodiscard]] std::string describe() const {
+    std::string says = "retry(" + std::to_string(attempts_max_);
+    if (per_attempt_ != unlimited) says += ", " + to_text(per_attempt_) + " each";
+    if (shared_) says += ", shared budget";
+    return says + ")";
+  }
+
  private:
+  static constexpr duration unlimited = never - time_point{};
+
   unsigned attempts_max_;
-  duration per_attempt_ = never - time_point{};
+  duration per_attempt_ = unlimited;
   backoff backoff_ = backoff::full_jitter(std::chrono::milliseconds{100}, std::chrono::seconds{5});
-  std::unique_ptr<detail::peer_budgets> budgets_;
+  per_peer<retry_budget> budgets_;
   std::shared_ptr<retry_budget> shared_;
 };
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <cleat/base/clock.hpp>
+#include <cleat/base/time.hpp>
 
 #include <algorithm>
 #include <chrono>

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cleat/service/description.hpp>
 #include <cleat/service/service.hpp>
 
 #include <memory>
@@ -24,11 +25,14 @@ class any_service {
 
   task<result<Response>> operator()(Request q, call c) { return model_->run(std::move(q), c); }
 
+  [[nodiscard]] description describe() const { return model_->describe(); }
+
  private:
   class model {
    public:
     virtual ~model() = default;
     virtual task<result<Response>> run(Request q, call c) = 0;
+    [[nodiscard]] virtual description describe() const = 0;
   };
 
   template <class S>
@@ -36,9 +40,9 @@ class any_service {
    public:
     explicit holder(S service) : service_(std::move(service)) {}
     task<result<Response>> run(Request q, call c) override {
-      auto r = co_await service_(std::move(q), c);
-      co_return r;
+      return ask(service_, std::move(q), c);
     }
+    [[nodiscard]] description describe() const override { return cleat::describe(service_); }
 
    private:
     S service_;

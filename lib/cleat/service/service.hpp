@@ -67,4 +67,12 @@ concept Service = requires(S& s, request_of<S> q, call const& c) {
   { s(std::move(q), c) } -> AwaitsTo<result<response_of<S>>>;
 };
 
+/// A call as a task, to spawn it or to await it beside others, whatever the service returns:
+/// `spawn(executor, ask(lamp, q, c), token)`. The service outlives it.
+template <Service S>
+task<result<response_of<S>>> ask(S& service, request_of<S> q, call c) {
+  auto r = co_await service(std::move(q), c);
+  co_return r;
+}
+
 }  // namespace cleat

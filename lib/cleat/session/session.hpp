@@ -686,7 +686,7 @@ class session {
   boost::intrusive::list<detail::exchange_base> waiting_;
   time_point stalls_at_ = never;  ///< unless the peer takes bytes before
   time_point watched_ = never;
-  timeout timer_;
+  timer timer_;
 
   detail::outbound out_;
   detail::pooled_queue<mark> marks_;

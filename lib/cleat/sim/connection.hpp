@@ -59,7 +59,7 @@ class connection final : public std::enable_shared_from_this<connection> {
     std::size_t outstanding = 0;  ///< bytes accepted and not yet read: flying, lost, or arrived
     time_point last_due{};        ///< nothing overtakes
     time_point pause_until{};     ///< of a slow reader
-    timeout arrival;
+    timer arrival;
     event may_read;
     event may_write;
     bool fin = false;

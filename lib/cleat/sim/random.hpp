@@ -24,9 +24,7 @@ class random {
     return mix64(state_);
   }
   /// Evenly distributed in [0, bound); 0 for a bound of 0.
-  [[nodiscard]] std::uint64_t below(std::uint64_t bound) noexcept {
-    return entropy::scale(next(), bound);
-  }
+  [[nodiscard]] std::uint64_t below(std::uint64_t bound) noexcept { return scale(next(), bound); }
   /// Evenly distributed in [low, high].
   [[nodiscard]] std::uint64_t between(std::uint64_t low, std::uint64_t high) noexcept {
     return low + below(high - low + 1);

@@ -107,7 +107,7 @@ class timed_ready_wait final : public ready_wait_base {
   }
 
   time_point deadline_;
-  timeout timeout_;
+  timer timeout_;
 };
 
 /// Tells which of many descriptors are ready, for a context that one thread runs.

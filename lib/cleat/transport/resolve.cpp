@@ -168,7 +168,7 @@ class lookup_wait final : public leaf {
   std::uint16_t port_;
   time_point deadline_;
   std::shared_ptr<lookup> lookup_;
-  timeout timeout_;
+  timer timeout_;
   answer answer_;
   std::optional<kind> why_;
 };

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cleat/base/leaf_or_task.hpp>
+#include <cleat/base/use_task.hpp>
+
+#include <concepts>
+#include <coroutine>
+#include <utility>
+
+namespace cleat {
+
+/// Something awaitable, kept until it is awaited and until its value is taken: what a subclass of
+/// `in_place` has inside. Made where it stays, by the function that is given.
+///
+/// ```
+/// held<decltype(next(std::move(q), c))> below{[&] { return next(std::move(q), c); }};
+/// ```
+///
+/// `suspend` starts it and says whether the coroutine stays suspended; `resume` gives its value or
+/// throws what it threw.
+template <AwaitableInTask A>
+class held {
+  using awaitable = decltype(detail::make_asio_leaf(std::declval<A>()(use_task)));
+
+ public:
+  template <class Make>
+  explicit held(Make&& make) : operation_(detail::make_asio_leaf(make()(use_task))) {}
+  template <class Promise>
+  bool suspend(std::coroutine_handle<Promise> h) {
+    return operation_.await_suspend(h);
+  }
+  decltype(auto) resume() { return operation_.await_resume(); }
+
+ private:
+  awaitable operation_;
+};
+
+template <class A>
+  requires std::derived_from<A, leaf> || std::derived_from<A, in_place>
+class held<A> {
+ public:
+  template <class Make>
+  explicit held(Make&& make) : what_(make()) {}
+  template <class Promise>
+  bool suspend(std::coroutine_handle<Promise> h) {
+    return what_.await_suspend(h);
+  }
+  decltype(auto) resume() { return what_.await_resume(); }
+
+ private:
+  A what_;
+};
+
+template <class T>
+class held<task<T>> {
+ public:
+  template <class Make>
+  explicit held(Make&& make) : child_(make()) {}
+  template <class Promise>
+  bool suspend(std::coroutine_handle<Promise> h) {
+    return child_.await_suspend(h);
+  }
+  T resume() { return child_.await_resume(); }
+
+ private:
+  task_awaiter<T> child_;
+};
+
+template <class L, class T>
+class held<leaf_or_task<L, T>> {
+ public:
+  template <class Make>
+  explicit held(Make&& make) : what_(make()) {}
+  template <class Promise>
+  bool suspend(std::coroutine_handle<Promise> h) {
+    return detail::leaf_or_task_awaiter<L, T>{what_}.await_suspend(h);
+  }
+  T resume() { return detail::leaf_or_task_awaiter<L, T>{what_}.await_resume(); }
+
+ private:
+  leaf_or_task<L, T> what_;
+};
+
+}  // namespace cleat

@@ -1,0 +1,179 @@
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+namespace cleat {
+
+/// Which of the catalogue a middleware is; a class says it as `static constexpr layer is`. Yours is
+/// `other` and may stand anywhere.
+enum class layer : std::uint8_t {
+  other,
+  observe,
+  deadline,
+  retry,
+  hedge,
+  breaker,
+  limit,
+  rate,
+  timeout,
+  idempotent,
+  fallback,
+  canary,
+  shadow,
+};
+
+/// The orders that do not compile, because they do something else than they seem to. Who wants one
+/// all the same says so: `allow<order_rule::rate_outside_retry>(rate(…)) | retry(2) | service`.
+enum class order_rule : std::uint8_t {
+  observe_inside_others,
+  deadline_inside_retry,
+  deadline_inside_queue,
+  retry_inside_retry,
+  breaker_outside_retry,
+  rate_outside_retry,
+  hedge_outside_retry,
+  hedge_outside_idempotent,
+  fallback_inside_retry,
+  fallback_inside_breaker,
+  fallback_inside_idempotent,
+  shadow_inside_retry,
+};
+
+/// Some of the layers.
+class layer_set {
+ public:
+  constexpr layer_set() noexcept = default;
+
+  [[nodiscard]] constexpr layer_set with(layer l) const noexcept {
+    return layer_set{bits_ | bit(l)};
+  }
+  [[nodiscard]] constexpr layer_set with(layer_set others) const noexcept {
+    return layer_set{bits_ | others.bits_};
+  }
+  [[nodiscard]] constexpr bool has(layer l) const noexcept { return (bits_ & bit(l)) != 0; }
+
+ private:
+  explicit constexpr layer_set(std::uint32_t bits) noexcept : bits_(bits) {}
+  static constexpr std::uint32_t bit(layer l) noexcept {
+    return std::uint32_t{1} << static_cast<unsigned>(l);
+  }
+  std::uint32_t bits_ = 0;
+};
+
+/// Which layer `M` is.
+template <class M>
+inline constexpr layer layer_of = [] {
+  if constexpr (requires { M::is; }) {
+    return M::is;
+  } else {
+    return layer::other;
+  }
+}();
+
+/// The layers that the service `S` is made of. At an `any_service` knowledge ends.
+template <class S>
+inline constexpr layer_set layers_of = [] {
+  if constexpr (requires { S::layers; }) {
+    return S::layers;
+  } else {
+    return layer_set{};
+  }
+}();
+
+namespace detail {
+
+template <class M, order_rule Rule>
+inline constexpr bool allows = [] {
+  if constexpr (requires { M::template allows<Rule>; }) {
+    return M::template allows<Rule>;
+  } else {
+    return false;
+  }
+}();
+
+/// Whether `M` may stand on `S`, as far as this rule goes.
+template <class M, class S, layer Outer, layer Inner, order_rule Rule>
+inline constexpr bool in_order =
+    layer_of<M> != Outer || !layers_of<S>.has(Inner) || allows<M, Rule>;
+
+/// Refuses `M` on `S` in a sentence. The rules, in the order of the layer that is outside.
+template <class M, class S>
+class order_of {
+  template <layer Outer, layer Inner, order_rule Rule>
+  static constexpr bool keeps = in_order<M, S, Outer, Inner, Rule>;
+  static constexpr bool tells = layer_of<M> != layer::other && layer_of<M> != layer::deadline &&
+                                layer_of<M> != layer::canary && layer_of<M> != layer::shadow;
+
+  static_assert(
+      !tells || !layers_of<S>.has(layer::observe) || allows<M, order_rule::observe_inside_others>,
+      "`observe` stands inside a layer whose events it would not hear, and would take each of its "
+      "attempts for a call: write `observe(...) | ...` outermost, once, with all observers; or "
+      "wrap "
+      "the layer outside it in allow<order_rule::observe_inside_others>(...)");
+  static_assert(keeps<layer::retry, layer::deadline, order_rule::deadline_inside_retry> &&
+                    keeps<layer::hedge, layer::deadline, order_rule::deadline_inside_retry>,
+                "a `deadline` inside a retry or hedge begins anew with each attempt and limits no "
+                "call: write "
+                "`deadline(5s) | retry(2).per_attempt(1s)`; or wrap the layer outside it in "
+                "allow<order_rule::deadline_inside_retry>(...)");
+  static_assert(keeps<layer::limit, layer::deadline, order_rule::deadline_inside_queue> &&
+                    keeps<layer::rate, layer::deadline, order_rule::deadline_inside_queue>,
+                "a `deadline` inside a limit or rate does not cover the wait in its queue: write "
+                "`deadline(5s) "
+                "| limit(64)`; or wrap the layer outside it in "
+                "allow<order_rule::deadline_inside_queue>(...)");
+  static_assert(keeps<layer::retry, layer::retry, order_rule::retry_inside_retry>,
+                "a `retry` inside a retry multiplies the attempts: write one `retry`, as far "
+                "inside as it can "
+                "stand; or wrap the outer one in allow<order_rule::retry_inside_retry>(...)");
+  static_assert(keeps<layer::breaker, layer::retry, order_rule::breaker_outside_retry>,
+                "a `breaker` outside a retry sees one failure where there were several, and the "
+                "retry goes on "
+                "against a peer that is down: write `retry(3) | breaker()`; or wrap the breaker in "
+                "allow<order_rule::breaker_outside_retry>(...)");
+  static_assert(
+      keeps<layer::rate, layer::retry, order_rule::rate_outside_retry> &&
+          keeps<layer::rate, layer::hedge, order_rule::rate_outside_retry>,
+      "a `rate` outside a retry or hedge counts calls, and the peer is asked more often than it "
+      "says: write `retry(3) | rate(100)`; or wrap the rate in "
+      "allow<order_rule::rate_outside_retry>(...)");
+  static_assert(
+      keeps<layer::hedge, layer::retry, order_rule::hedge_outside_retry>,
+      "a `hedge` outside a retry lets both of its attempts retry, side by side: write `retry(2) | "
+      "hedge()`; or wrap the hedge in allow<order_rule::hedge_outside_retry>(...)");
+  static_assert(
+      keeps<layer::hedge, layer::idempotent, order_rule::hedge_outside_idempotent>,
+      "a `hedge` outside an idempotent sends nothing: its second attempt has the same operation id "
+      "and joins the first; write `idempotent() | hedge()`; or wrap the hedge in "
+      "allow<order_rule::hedge_outside_idempotent>(...)");
+  static_assert(
+      keeps<layer::retry, layer::fallback, order_rule::fallback_inside_retry> &&
+          keeps<layer::hedge, layer::fallback, order_rule::fallback_inside_retry>,
+      "a `fallback` inside a retry or hedge hides every failure from it, so that nothing is tried "
+      "again: write `fallback(...) | retry(2)`; or wrap the layer outside it in "
+      "allow<order_rule::fallback_inside_retry>(...)");
+  static_assert(
+      keeps<layer::breaker, layer::fallback, order_rule::fallback_inside_breaker>,
+      "a `fallback` inside a breaker hides every failure from it, so that it never opens: write "
+      "`fallback(...) | breaker()`; or wrap the breaker in "
+      "allow<order_rule::fallback_inside_breaker>(...)");
+  static_assert(
+      keeps<layer::idempotent, layer::fallback, order_rule::fallback_inside_idempotent>,
+      "a `fallback` inside an idempotent has its stopgap recorded as the answer of the operation: "
+      "write `fallback(...) | idempotent()`; or wrap the idempotent in "
+      "allow<order_rule::fallback_inside_idempotent>(...)");
+  static_assert(
+      keeps<layer::retry, layer::shadow, order_rule::shadow_inside_retry> &&
+          keeps<layer::hedge, layer::shadow, order_rule::shadow_inside_retry>,
+      "a `shadow` inside a retry or hedge mirrors each attempt, and most when the primary is in "
+      "trouble: write `shadow(retry(2) | primary, mirror)`; or wrap the layer outside it in "
+      "allow<order_rule::shadow_inside_retry>(...)");
+
+ public:
+  static constexpr bool checked = true;
+};
+
+}  // namespace detail
+
+}  // namespace cleat

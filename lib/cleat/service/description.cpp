@@ -1,0 +1,102 @@
+#include <cleat/service/description.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <ostream>
+#include <sstream>
+
+namespace cleat {
+namespace {
+
+void write(std::ostream& out, description const& d, std::size_t depth) {
+  description const* at = &d;
+  for (;;) {
+    out << std::string(2 * depth, ' ');
+    if (!at->as.empty()) out << at->as << ": ";
+    out << at->what << '\n';
+    if (at->below.size() != 1) break;
+    at = &at->below.front();
+  }
+  for (description const& each : at->below) write(out, each, depth + 1);
+}
+
+std::string quoted(std::string_view s) {
+  std::string q = "\"";
+  for (char const c : s) {
+    if (c == '"' || c == '\\') q += '\\';
+    q += c == '\n' ? ' ' : c;
+  }
+  return q + '"';
+}
+
+/// Gives the number of the node; `next` is the first that is free.
+std::size_t draw(std::ostream& out, description const& d, std::size_t& next) {
+  std::size_t const me = next++;
+  out << "  n" << me << " [label=" << quoted(d.what) << "];\n";
+  for (description const& each : d.below) {
+    std::size_t const it = draw(out, each, next);
+    out << "  n" << me << " -> n" << it;
+    if (!each.as.empty()) out << " [label=" << quoted(each.as) << ']';
+    out << ";\n";
+  }
+  return me;
+}
+
+}  // namespace
+
+description description::over(description under, std::string way) && {
+  under.as = std::move(way);
+  below.push_back(std::move(under));
+  return std::move(*this);
+}
+
+std::ostream& operator<<(std::ostream& out, description const& d) {
+  write(out, d, 0);
+  return out;
+}
+
+std::string to_text(description const& d) {
+  std::ostringstream out;
+  out << d;
+  return std::move(out).str();
+}
+
+std::string to_graphviz(description const& d) {
+  std::ostringstream out;
+  out << "digraph pipeline {\n  rankdir=TB;\n  node [shape=box];\n";
+  std::size_t next = 0;
+  draw(out, d, next);
+  out << "}\n";
+  return std::move(out).str();
+}
+
+std::string to_text(duration d) {
+  struct unit {
+    duration::rep nanoseconds;
+    char const* name;
+  };
+  constexpr std::array units{unit{1'000'000'000, " s"}, unit{1'000'000, " ms"}, unit{1'000, " µs"}};
+  auto const n = std::chrono::duration_cast<std::chrono::nanoseconds>(d).count();
+  for (unit const& u : units) {
+    if (n % u.nanoseconds == 0) return std::to_string(n / u.nanoseconds) + u.name;
+  }
+  return std::to_string(n) + " ns";
+}
+
+namespace detail {
+
+std::string short_name(std::string_view pretty) {
+  std::size_t const with = pretty.find("T = ");
+  if (with == std::string_view::npos) return std::string{pretty};
+  std::string_view name = pretty.substr(with + 4);
+  if (name.find("lambda") != std::string_view::npos) return "a function";
+  name = name.substr(0, name.find_first_of("<;]"));
+  std::size_t const scope = name.rfind("::");
+  if (scope != std::string_view::npos) name.remove_prefix(scope + 2);
+  return std::string{name};
+}
+
+}  // namespace detail
+
+}  // namespace cleat
