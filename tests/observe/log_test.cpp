@@ -17,12 +17,14 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 namespace json = boost::json;
+using cleat::action;
 using cleat::failure;
 using cleat::kind;
 using cleat::log_level;
@@ -272,6 +274,53 @@ BOOST_FIXTURE_TEST_CASE(says_why_and_when_another_attempt_follows, fixture) {
   BOOST_TEST(text_of(o, "failure") == why.message());
   BOOST_TEST(o.at("wait_ms").as_int64() == 250);
   BOOST_TEST(o.at("attempt").as_int64() == 1);
+}
+
+BOOST_FIXTURE_TEST_CASE(says_what_a_layer_did_and_why, fixture) {
+  failure const why = failure{kind::overloaded, cleat::certainty::not_sent};
+  log.on(cleat::layer_acted{made.of, action::limit_dropped, &why, 1500us});
+  json::object const o = only();
+  BOOST_TEST(text_of(o, "level") == "WARNING");
+  BOOST_TEST(text_of(o, "event") == "layer");
+  BOOST_TEST(text_of(o, "action") == "limit_dropped");
+  BOOST_TEST(text_of(o, "device_id") == "DEVICE123");
+  BOOST_TEST(o.at("elapsed_ms").as_double() == 1.5);
+  BOOST_TEST(text_of(o, "reason") == "overloaded");
+  BOOST_TEST(text_of(o, "failure") == why.message());
+  BOOST_TEST(o.at("attempt").as_int64() == 1);
+  BOOST_TEST(text_of(o, "correlation_id") == made.of.correlation.to_text().view());
+  BOOST_TEST(text_of(o, "message") ==
+             "the call to DEVICE123 gave its place in the queue up to a younger one (" +
+                 why.message() + ")");
+}
+
+BOOST_FIXTURE_TEST_CASE(leaves_out_what_a_layer_did_not_say, fixture) {
+  log.on(cleat::layer_acted{made.of, action::breaker_closed});
+  json::object const o = only();
+  BOOST_TEST(text_of(o, "level") == "INFO");
+  BOOST_TEST(text_of(o, "message") == "the breaker of DEVICE123 has closed again");
+  for (auto const* no : {"elapsed_ms", "reason", "failure"}) BOOST_TEST(!o.contains(no));
+}
+
+BOOST_FIXTURE_TEST_CASE(has_a_sentence_of_its_own_for_each_action, fixture) {
+  std::string const trouble =
+      "limit_rejected limit_dropped rate_rejected breaker_rejected breaker_opened "
+      "hedge_budget_empty fallback_used shadow_differed shadow_failed timeout_expired ";
+  std::string warned;
+  std::set<std::string> sentences;
+  for (std::size_t i = 0; i < cleat::action_count; ++i) {
+    log.on(cleat::layer_acted{made.of, static_cast<action>(i)});
+  }
+  for (std::string const& line : lines_of(file)) {
+    auto const o = json::parse(line).as_object();
+    if (text_of(o, "level") == "WARNING") warned += text_of(o, "action") + " ";
+    auto const says = text_of(o, "message");
+    BOOST_TEST(says.find("DEVICE123") != std::string::npos);
+    BOOST_TEST(!says.starts_with("a layer acted"));
+    sentences.insert(says);
+  }
+  BOOST_TEST(sentences.size() == cleat::action_count);
+  BOOST_TEST(warned == trouble);
 }
 
 BOOST_FIXTURE_TEST_CASE(counts_the_attempts_of_a_call_that_succeeds_in_the_end, fixture) {

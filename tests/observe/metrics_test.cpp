@@ -21,6 +21,7 @@
 
 namespace asio = boost::asio;
 using asio::ip::tcp;
+using cleat::action;
 using cleat::failure;
 using cleat::kind;
 using cleat::verdict;
@@ -185,6 +186,46 @@ BOOST_AUTO_TEST_CASE(counts_further_attempts_by_the_kind_of_failure) {
   BOOST_TEST(has(m, count("packet_retransmit_total", device("reason=\"refused\""), 2)));
   BOOST_TEST(has(m, count("packet_retransmit_total", device("reason=\"overloaded\""), 1)));
   BOOST_TEST(has(m, count("packet_retransmit_total", device("reason=\"timed_out\""), 0)));
+}
+
+BOOST_AUTO_TEST_CASE(counts_what_layers_do_from_the_first_time_on) {
+  cleat::metrics m;
+  made_events const made;
+  m.add_peer("DEVICE123");
+  BOOST_TEST(occurrences(m.exposition(), "layer_actions_total") == 0U);
+  for (std::size_t i = 0; i < cleat::action_count; ++i) {
+    m.on(cleat::layer_acted{made.of, static_cast<action>(i)});
+  }
+  m.on(cleat::layer_acted{made.of, action::limit_queued, nullptr, 5ms});
+  BOOST_TEST(
+      has(m, count("layer_actions_total", "action=\"limit_queued\",device_id=\"DEVICE123\"", 2)));
+  BOOST_TEST(has(
+      m, count("layer_actions_total", "action=\"timeout_expired\",device_id=\"DEVICE123\"", 1)));
+  BOOST_TEST(occurrences(m.exposition(), "\ntcp_comm_layer_actions_total{") == cleat::action_count);
+}
+
+BOOST_AUTO_TEST_CASE(shows_the_state_of_a_breaker_once_it_has_opened) {
+  cleat::metrics_options o;
+  o.peers_max = 1;
+  cleat::metrics m{o};
+  made_events const made;
+  std::string const gauge = "tcp_comm_breaker_state{device_id=\"DEVICE123\"} ";
+  m.on(cleat::layer_acted{made.of, action::breaker_rejected});
+  BOOST_TEST(occurrences(m.exposition(), "breaker_state") == 0U);
+  m.on(cleat::layer_acted{made.of, action::breaker_opened});
+  BOOST_TEST(has(m, gauge + "2"));
+  m.on(cleat::layer_acted{made.of, action::breaker_half_opened});
+  BOOST_TEST(has(m, gauge + "1"));
+  m.on(cleat::layer_acted{made.of, action::breaker_rejected});
+  BOOST_TEST(has(m, gauge + "1"));
+  m.on(cleat::layer_acted{made.of, action::breaker_closed});
+  BOOST_TEST(has(m, gauge + "0"));
+
+  made_events const one_too_many{"DEVICE456"};
+  m.on(cleat::layer_acted{one_too_many.of, action::breaker_opened});
+  BOOST_TEST(
+      has(m, count("layer_actions_total", "action=\"breaker_opened\",device_id=\"other\"", 1)));
+  BOOST_TEST(occurrences(m.exposition(), "\ntcp_comm_breaker_state{") == 1U);
 }
 
 BOOST_AUTO_TEST_CASE(counts_an_unreadable_answer_of_a_known_call_once) {
@@ -403,6 +444,7 @@ BOOST_FIXTURE_TEST_CASE(pleases_promtool, fixture) {
   m.on(made.sent());
   m.on(made.received(verdict::answer));
   m.on(made.retry(failure{kind::timed_out}));
+  m.on(cleat::layer_acted{made.of, action::breaker_opened});
   FILE* const pipe = popen("promtool check metrics 2>&1", "w");
   BOOST_REQUIRE(pipe != nullptr);
   std::string const text = body(ask(endpoint, "GET", "/metrics"));

@@ -97,6 +97,60 @@ std::string_view words(verdict v) noexcept {
   return "a frame";
 }
 
+/// What happened to a call, in the words before and after the name of its peer.
+struct sentence {
+  std::string_view before = "a layer acted on the call to ";
+  std::string_view after;
+};
+
+constexpr sentence words(action a) noexcept {
+  switch (a) {
+    case action::limit_queued:
+      return {"the call to ", " waits for a place"};
+    case action::limit_rejected:
+      return {"the call to ", " found no place, and none to wait for one"};
+    case action::limit_dropped:
+      return {"the call to ", " gave its place in the queue up to a younger one"};
+    case action::rate_delayed:
+      return {"the call to ", " waits for a token"};
+    case action::rate_rejected:
+      return {"the call to ", " gets no token in time"};
+    case action::breaker_rejected:
+      return {"the call to ", " was not sent: the breaker is open"};
+    case action::breaker_opened:
+      return {"the breaker of ", " has opened"};
+    case action::breaker_half_opened:
+      return {"the breaker of ", " is half open: a call tries whether it may close"};
+    case action::breaker_closed:
+      return {"the breaker of ", " has closed again"};
+    case action::hedge_sent:
+      return {"the call to ", " takes long: a second attempt goes beside the first"};
+    case action::hedge_won:
+      return {"the call to ", " was answered by its second attempt first"};
+    case action::hedge_budget_empty:
+      return {"the call to ", " gets no second attempt: the budget for hedges is empty"};
+    case action::idempotent_replayed:
+      return {"the call to ", " got the recorded answer of the same operation"};
+    case action::idempotent_joined:
+      return {"the call to ", " waits for the same operation, which is under way"};
+    case action::fallback_used:
+      return {"the call to ", " was answered by the fallback"};
+    case action::canary_taken:
+      return {"the call to ", " went to the candidate"};
+    case action::shadow_sent:
+      return {"the call to ", " goes to the mirror too"};
+    case action::shadow_skipped:
+      return {"the call to ", " was not mirrored: too many mirrored calls are under way"};
+    case action::shadow_differed:
+      return {"the call to ", " was answered otherwise by the mirror"};
+    case action::shadow_failed:
+      return {"the call to ", " failed at the mirror only"};
+    case action::timeout_expired:
+      return {"the call to ", " was cancelled: the service below did not keep the deadline"};
+  }
+  return {};
+}
+
 /// A log never ends the program: out of memory, there is a record less.
 template <class F>
 void unless_it_throws(F const& write) noexcept {
@@ -170,6 +224,20 @@ void log::write(retry_budget_empty const& e, log_level l) noexcept {
     r.add("device_id", json::string{e.of.peer}).because(e.why).of(e.of);
     write_for(to_, &e.of, l, "no further attempt, the retry budget is empty: " + e.why.message(),
               r);
+  });
+}
+
+void log::write(layer_acted const& e, log_level l) noexcept {
+  unless_it_throws([&] {
+    record r{"layer"};
+    r.add("action", json::string{to_string(e.what)}).add("device_id", json::string{e.of.peer});
+    if (e.elapsed != duration{}) r.add("elapsed_ms", to_ms(e.elapsed));
+    if (e.why != nullptr) r.because(*e.why);
+    r.of(e.of);
+    sentence const says = words(e.what);
+    std::string message = std::string{says.before} + named(e.of.peer) + std::string{says.after};
+    if (e.why != nullptr) message += " (" + e.why->message() + ')';
+    write_for(to_, &e.of, l, message, r);
   });
 }
 

@@ -13,12 +13,15 @@ namespace cleat {
 ///
 /// | `event` | level | of its own |
 /// |---|---|---|
-/// | `tcp_packet` | `packets`, or WARNING | direction, msg_id, raw_packet_hex, elapsed_ms, outcome,
-/// reply | | `answer_missing` | WARNING | the same: an answer that came but could not be read | |
-/// `retry` | WARNING | wait_ms, reason, failure | | `retry_budget_empty` | WARNING | reason,
-/// failure | | `connect` | DEBUG, or WARNING | address, elapsed_ms, outcome, reason, failure | |
-/// `call` | INFO, or ERROR | attempts, elapsed_ms, outcome, certainty, reason, failure | |
-/// `push_dropped` | WARNING | | | `session_ended` | DEBUG | reason, failure |
+/// | `tcp_packet` | `packets`, or WARNING | direction, msg_id, raw_packet_hex, elapsed_ms, outcome |
+/// | `answer_missing` | WARNING | the same: an answer that came but could not be read |
+/// | `retry` | WARNING | wait_ms, reason, failure |
+/// | `retry_budget_empty` | WARNING | reason, failure |
+/// | `layer` | WARNING, INFO or DEBUG | action, elapsed_ms, reason, failure |
+/// | `connect` | DEBUG, or WARNING | address, elapsed_ms, outcome, reason, failure |
+/// | `call` | `calls`, or ERROR | attempts, elapsed_ms, outcome, certainty, reason, failure |
+/// | `push_dropped` | WARNING | |
+/// | `session_ended` | DEBUG | reason, failure |
 ///
 /// All have device_id (`call::peer`; may be empty), and those of a call correlation_id, op_id and
 /// attempt. `reason` is the word of the failure's kind, `failure` its sentence.
@@ -29,15 +32,21 @@ namespace cleat {
 /// `"reply":"unframed"` and `"unmatched"` and `"late"`. Of a packet the first 4 KiB are shown, and
 /// `raw_packet_truncated` is true if there are more.
 ///
+/// A `layer` is something that a layer did with a call (`layer_acted`), in the word of its `action`.
+/// What tells of trouble is WARNING (a call turned away, cut short or answered by a stopgap, a
+/// breaker that opens, a mirror that differs), a breaker on its way back INFO, and what happens
+/// every day DEBUG. `elapsed_ms` stands where there is a time, `reason` and `failure` where there
+/// is a failure.
+///
 /// A record that is not enabled costs the check of one atomic. Records are written before `on`
 /// returns, so a slow place to write to slows the program down.
 ///
 /// Thread safety: all members may be called from any thread.
 class log {
  public:
-  using listens_to =
-      event_list<call_ended, retry_scheduled, retry_budget_empty, connect_ended, frame_sent,
-                 frame_received, answer_missing, decode_failed, push_dropped, session_ended>;
+  using listens_to = event_list<call_ended, retry_scheduled, retry_budget_empty, layer_acted,
+                                connect_ended, frame_sent, frame_received, answer_missing,
+                                decode_failed, push_dropped, session_ended>;
 
   /// `to` outlives it. `packets` and `calls` are the levels of those with which nothing is wrong.
   explicit log(log_sink& to, log_level packets = log_level::debug,
@@ -57,6 +66,10 @@ class log {
   }
   void on(retry_budget_empty const& e) noexcept {
     if (to_.enabled(log_level::warning)) write(e, log_level::warning);
+  }
+  void on(layer_acted const& e) noexcept {
+    auto const level = of(e.what);
+    if (to_.enabled(level)) write(e, level);
   }
   void on(connect_ended const& e) noexcept {
     auto const level = e.error == nullptr ? log_level::debug : of_failed(*e.error);
@@ -92,9 +105,40 @@ class log {
     return wanted ? packets_ : log_level::warning;
   }
 
+  [[nodiscard]] static constexpr log_level of(action a) noexcept {
+    switch (a) {
+      case action::limit_rejected:
+      case action::limit_dropped:
+      case action::rate_rejected:
+      case action::breaker_rejected:
+      case action::breaker_opened:
+      case action::hedge_budget_empty:
+      case action::fallback_used:
+      case action::shadow_differed:
+      case action::shadow_failed:
+      case action::timeout_expired:
+        return log_level::warning;
+      case action::breaker_half_opened:
+      case action::breaker_closed:
+        return log_level::info;
+      case action::limit_queued:
+      case action::rate_delayed:
+      case action::hedge_sent:
+      case action::hedge_won:
+      case action::idempotent_replayed:
+      case action::idempotent_joined:
+      case action::canary_taken:
+      case action::shadow_sent:
+      case action::shadow_skipped:
+        return log_level::debug;
+    }
+    return log_level::debug;
+  }
+
   void write(call_ended const& e, log_level l) noexcept;
   void write(retry_scheduled const& e, log_level l) noexcept;
   void write(retry_budget_empty const& e, log_level l) noexcept;
+  void write(layer_acted const& e, log_level l) noexcept;
   void write(connect_ended const& e, log_level l) noexcept;
   void write(frame_sent const& e, log_level l) noexcept;
   void write(frame_received const& e, log_level l) noexcept;

@@ -6,6 +6,7 @@
 
 #include <prometheus/counter.h>
 #include <prometheus/family.h>
+#include <prometheus/gauge.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
@@ -41,6 +42,20 @@ prometheus::Histogram::BucketBoundaries const& buckets() {
 
 using reason_text = text<64>;
 
+/// What the gauge of a breaker shows after this; negative if it is not of a breaker's state.
+constexpr int breaker_state(action a) noexcept {
+  switch (a) {
+    case action::breaker_closed:
+      return 0;
+    case action::breaker_half_opened:
+      return 1;
+    case action::breaker_opened:
+      return 2;
+    default:
+      return -1;
+  }
+}
+
 /// A label from a message: "wrong magic" becomes `wrong_magic`.
 reason_text to_reason(std::string_view message) noexcept {
   std::array<char, 128> word{};
@@ -68,7 +83,7 @@ struct text_hash {
 }  // namespace
 
 struct metrics::impl {
-  /// Made in full before it is found in the table; never removed. The slots of reasons fill as they
+  /// Made in full before it is found in the table; never removed. The atomic slots fill as they
   /// are needed.
   struct peer {
     explicit peer(std::string_view n) : name(n) {}
@@ -79,6 +94,8 @@ struct metrics::impl {
     prometheus::Histogram* latency = nullptr;
     std::array<std::atomic<prometheus::Counter*>, kind_count> retransmitted{};
     std::array<std::atomic<prometheus::Counter*>, reasons_max + 1> undecoded{};
+    std::array<std::atomic<prometheus::Counter*>, action_count> acted{};
+    std::atomic<prometheus::Gauge*> breaker = nullptr;
   };
 
   explicit impl(metrics_options const& o)
@@ -94,6 +111,12 @@ struct metrics::impl {
                              "Further attempts, by device and by what the one before failed of.")),
         undecoded(family(o, "decode_errors_total",
                          "Bytes that could not be decoded, by device and reason.")),
+        acted(
+            family(o, "layer_actions_total", "What layers did with calls, by device and action.")),
+        breakers(prometheus::BuildGauge()
+                     .Name(o.prefix + "breaker_state")
+                     .Help("0 if the device's breaker is closed, 1 if half open, 2 if open.")
+                     .Register(registry)),
         peers_max_(o.peers_max) {
     reasons_.reserve(reasons_max);
     for (std::string const& r : o.decode_reasons) (void)reason_index(to_reason(r));
@@ -161,12 +184,33 @@ struct metrics::impl {
     return made;
   }
 
+  prometheus::Counter& actions(peer& p, action what) {
+    auto& slot = p.acted.at(static_cast<std::size_t>(what));
+    if (auto* const c = slot.load(std::memory_order_acquire)) return *c;
+    auto& made =
+        acted.Add({{"device_id", label(p.name)}, {"action", std::string{to_string(what)}}});
+    slot.store(&made, std::memory_order_release);
+    return made;
+  }
+
+  void set_breaker(peer& p, int state) {
+    if (p.name == other) return;  // several peers', so it would say nothing
+    auto* gauge = p.breaker.load(std::memory_order_acquire);
+    if (gauge == nullptr) {
+      gauge = &breakers.Add({{"device_id", label(p.name)}});
+      p.breaker.store(gauge, std::memory_order_release);
+    }
+    gauge->Set(state);
+  }
+
   prometheus::Registry registry;
   counters& sent;
   counters& received;
   prometheus::Family<prometheus::Histogram>& latency;
   counters& retransmitted;
   counters& undecoded;
+  counters& acted;
+  prometheus::Family<prometheus::Gauge>& breakers;
 
  private:
   // Under `mutex_`; what inserts, exclusively.
@@ -264,6 +308,14 @@ void metrics::on(decode_failed const& e) noexcept {
     impl_->decode_errors(p, index, index < reasons_max ? reason.view() : other).Increment();
     bool const counted_by_the_call = e.of != nullptr && e.lost;
     if (!counted_by_the_call) add_one(p.received, outcome::decode_error);
+  });
+}
+
+void metrics::on(layer_acted const& e) noexcept {
+  unless_it_throws([&] {
+    impl::peer& p = impl_->of(&e.of);
+    impl_->actions(p, e.what).Increment();
+    if (int const state = breaker_state(e.what); state >= 0) impl_->set_breaker(p, state);
   });
 }
 

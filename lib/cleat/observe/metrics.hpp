@@ -39,12 +39,18 @@ class metrics_options {
 /// | `packet_latency_seconds` | device_id | from the request written to its answer or refusal |
 /// | `packet_retransmit_total` | device_id, reason | further attempts, by the `kind` before |
 /// | `decode_errors_total` | device_id, reason | bytes the codec could not read, by its error |
+/// | `layer_actions_total` | device_id, action | what layers did with calls, by `action` |
+/// | `breaker_state` | device_id | a gauge: 0 closed, 1 half open, 2 open |
 ///
 /// `outcome` is one of success, error, timeout, closed, decode_error. Received frames are
 /// `success`, but `error` if they refuse a call or answer none (unmatched, late). An awaited answer
 /// that never came counts as timeout, closed, decode_error or error. An unreadable frame counts in
 /// `packet_recv_total` once: with the call that it ended, if the stream was lost and the call is
 /// known (`answer_missing` follows), and otherwise at once.
+///
+/// The last two appear when they are first needed: a counter with the first action of its kind, the
+/// gauge with the first time that a breaker of the peer opens. It shows the last change; a peer has
+/// one breaker, or they share one gauge. Peers without series of their own have none.
 ///
 /// Once a peer has been seen, counting allocates nothing: its counters are held. They are atomic;
 /// the table of peers is behind a shared mutex, held for the look-up only and not at all while one
@@ -53,8 +59,8 @@ class metrics_options {
 /// Thread safety: all members may be called from any thread.
 class metrics {
  public:
-  using listens_to =
-      event_list<frame_sent, frame_received, answer_missing, retry_scheduled, decode_failed>;
+  using listens_to = event_list<frame_sent, frame_received, answer_missing, retry_scheduled,
+                                decode_failed, layer_acted>;
 
   /// Throws `std::invalid_argument` if the prefix makes no valid metric name.
   explicit metrics(metrics_options options = {});
@@ -76,6 +82,7 @@ class metrics {
   void on(answer_missing const& e) noexcept;
   void on(retry_scheduled const& e) noexcept;
   void on(decode_failed const& e) noexcept;
+  void on(layer_acted const& e) noexcept;
 
  private:
   struct impl;
