@@ -5,7 +5,9 @@
 #include <cleat/service/service.hpp>
 
 #include <concepts>
+#include <cstddef>
 #include <string>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -105,14 +107,13 @@ template <order_rule... Rules, class M>
   return allowed_stage<M, Rules...>{std::move(m)};
 }
 
-/// A middleware on top of a service: a service again. Typed all the way down.
+/// A middleware on top of a service, what `|` makes: a service again. Typed all the way down.
 template <class M, Service S>
 class pipeline {
  public:
   using request = request_of<S>;
   using response = response_of<S>;
   static constexpr layer_set layers = layers_of<S>.with(layer_of<M>);
-  static_assert(detail::order_of<M, S>::checked);
 
   pipeline(M m, S s) : middleware_(std::move(m)), service_(std::move(s)) {
     static_assert(Middleware<M, S>,
@@ -141,27 +142,43 @@ class pipeline {
   S service_;
 };
 
-namespace detail {
-
-template <class M, class S>
-auto on_top(M outer, S service);
-
-}  // namespace detail
-
-/// Two middlewares that wait for their service.
-template <class A, class B>
+/// Middlewares that wait for their service, the outermost first.
+template <class... Stages>
 class stacked : public stage {
  public:
-  stacked(A outer, B inner) : outer_(std::move(outer)), inner_(std::move(inner)) {}
+  static constexpr layer_set layers = detail::layers_among<Stages...>;
+
+  explicit stacked(std::tuple<Stages...> stages) : stages_(std::move(stages)) {}
 
   template <Service S>
   auto over(S service) && {
-    return detail::on_top(std::move(outer_), detail::on_top(std::move(inner_), std::move(service)));
+    return std::move(*this).template first<sizeof...(Stages)>(std::move(service));
   }
 
+  /// Not there: it says what is missing.
+  template <class Request>
+  auto operator()(Request&&, call const&) {
+    static_assert(!std::same_as<Request, Request>,
+                  "a pipeline ends with a service, and what stands last here is none: a service is "
+                  "callable as (request, call) -> task<result<response>> and says its types, as "
+                  "members `request` and `response` or by the one signature of its operator()");
+  }
+
+  [[nodiscard]] std::tuple<Stages...> take() && { return std::move(stages_); }
+
  private:
-  A outer_;
-  B inner_;
+  template <std::size_t N, class S>
+  auto first(S service) && {
+    if constexpr (N == 0) {
+      return service;
+    } else {
+      using innermost = std::tuple_element_t<N - 1, std::tuple<Stages...>>;
+      return std::move(*this).template first<N - 1>(
+          pipeline<innermost, S>{std::get<N - 1>(std::move(stages_)), std::move(service)});
+    }
+  }
+
+  std::tuple<Stages...> stages_;
 };
 
 namespace detail {
@@ -169,19 +186,21 @@ namespace detail {
 template <class T>
 concept IsStage = std::derived_from<std::remove_cvref_t<T>, stage>;
 
-template <class T>
-struct is_stacked : std::false_type {};
-template <class A, class B>
-struct is_stacked<stacked<A, B>> : std::true_type {};
-
-template <class M, class S>
-auto on_top(M outer, S service) {
-  if constexpr (is_stacked<M>::value) {
-    return std::move(outer).over(std::move(service));
-  } else {
-    return pipeline<M, S>{std::move(outer), std::move(service)};
-  }
+template <class M>
+std::tuple<M> stages_of(M m) {
+  return std::tuple<M>{std::move(m)};
 }
+template <class... Stages>
+std::tuple<Stages...> stages_of(stacked<Stages...> s) {
+  return std::move(s).take();
+}
+
+/// Checked where `|` stands, and not deep in what it makes: a compiler says it first.
+template <class M, class Below>
+inline constexpr bool in_order_on = order_of<M, Below>::checked;
+template <class... Stages, class Below>
+inline constexpr bool in_order_on<stacked<Stages...>, Below> =
+    (order_of<Stages, Below>::checked && ...);
 
 }  // namespace detail
 
@@ -190,15 +209,18 @@ auto on_top(M outer, S service) {
 template <class M, class S>
   requires Service<std::remove_cvref_t<S>>
 auto operator|(M&& outer, S&& service) {
-  return detail::on_top<std::remove_cvref_t<M>, std::remove_cvref_t<S>>(std::forward<M>(outer),
-                                                                        std::forward<S>(service));
+  using below = std::remove_cvref_t<S>;
+  static_assert(detail::in_order_on<std::remove_cvref_t<M>, below>);
+  stacked all{detail::stages_of(std::remove_cvref_t<M>{std::forward<M>(outer)})};
+  return std::move(all).over(below{std::forward<S>(service)});
 }
 
 template <class A, class B>
   requires(!Service<std::remove_cvref_t<B>> && (detail::IsStage<A> || detail::IsStage<B>))
 auto operator|(A&& outer, B&& inner) {
-  return stacked<std::remove_cvref_t<A>, std::remove_cvref_t<B>>{std::forward<A>(outer),
-                                                                 std::forward<B>(inner)};
+  static_assert(detail::in_order_on<std::remove_cvref_t<A>, std::remove_cvref_t<B>>);
+  return stacked{std::tuple_cat(detail::stages_of(std::remove_cvref_t<A>{std::forward<A>(outer)}),
+                                detail::stages_of(std::remove_cvref_t<B>{std::forward<B>(inner)}))};
 }
 
 }  // namespace cleat

@@ -92,10 +92,21 @@ inline constexpr bool allows = [] {
   }
 }();
 
+template <class... Stages>
+inline constexpr layer_set layers_among = [] {
+  layer_set all;
+  ((all = all.with(layer_of<Stages>)), ...);
+  return all;
+}();
+
+/// The layers of `S`, a service or a part of a pipeline.
+template <class S>
+inline constexpr layer_set layers_in = layers_of<S>.with(layer_of<S>);
+
 /// Whether `M` may stand on `S`, as far as this rule goes.
 template <class M, class S, layer Outer, layer Inner, order_rule Rule>
 inline constexpr bool in_order =
-    layer_of<M> != Outer || !layers_of<S>.has(Inner) || allows<M, Rule>;
+    layer_of<M> != Outer || !layers_in<S>.has(Inner) || allows<M, Rule>;
 
 /// Refuses `M` on `S` in a sentence. The rules, in the order of the layer that is outside.
 template <class M, class S>
@@ -106,7 +117,7 @@ class order_of {
                                 layer_of<M> != layer::canary && layer_of<M> != layer::shadow;
 
   static_assert(
-      !tells || !layers_of<S>.has(layer::observe) || allows<M, order_rule::observe_inside_others>,
+      !tells || !layers_in<S>.has(layer::observe) || allows<M, order_rule::observe_inside_others>,
       "`observe` stands inside a layer whose events it would not hear, and would take each of its "
       "attempts for a call: write `observe(...) | ...` outermost, once, with all observers; or "
       "wrap "
