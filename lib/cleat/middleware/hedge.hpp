@@ -1,0 +1,253 @@
+#pragma once
+
+#include <cleat/base/event.hpp>
+#include <cleat/base/events.hpp>
+#include <cleat/base/scope.hpp>
+#include <cleat/middleware/latency_window.hpp>
+#include <cleat/middleware/middleware.hpp>
+#include <cleat/middleware/per_peer.hpp>
+#include <cleat/middleware/retry_budget.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <utility>
+
+namespace cleat {
+
+namespace detail {
+
+/// Two attempts of one call, and who waits for them.
+template <class Response>
+class race {
+ public:
+  enum runner : std::size_t { first, second };
+
+  void started() noexcept { ++under_way_; }
+  void ended(runner who, result<Response>&& r) {
+    outcomes_[who].emplace(std::move(r));
+    --under_way_;
+    if (outcomes_[who]->has_value() && !winner_) winner_ = who;
+    news.set();
+  }
+  void threw(std::exception_ptr what) noexcept {
+    if (!thrown_) thrown_ = std::move(what);
+    --under_way_;
+    news.set();
+  }
+
+  /// Nothing is left to wait for.
+  [[nodiscard]] bool is_over() const noexcept { return winner_ || thrown_ || under_way_ == 0; }
+  [[nodiscard]] bool won_by(runner who) const noexcept { return winner_ == who; }
+
+  /// When all attempts have ended: the first success; or what was thrown; or the first attempt's
+  /// failure, or that one of them was cancelled, with the worst certainty of both.
+  [[nodiscard]] result<Response> take() && {
+    if (winner_) return *std::move(outcomes_[*winner_]);
+    if (thrown_) std::rethrow_exception(thrown_);
+    failure const why = outcomes_[first]->error();
+    if (!outcomes_[second]) return why;
+    failure const other = outcomes_[second]->error();
+    failure const& tells = other.why() == kind::cancelled ? other : why;
+    return tells.with(worse(why.sure(), other.sure())).with_attempts(2);
+  }
+
+  event news;
+
+ private:
+  std::array<std::optional<result<Response>>, 2> outcomes_;
+  std::optional<runner> winner_;
+  std::exception_ptr thrown_;
+  unsigned under_way_ = 0;
+};
+
+}  // namespace detail
+
+/// Sends a second attempt beside the first when the first takes unusually long, and takes the
+/// answer that comes first: `hedge().quantile(0.95)`. Against the slow few of many answers, not
+/// against failures: those are for `retry`.
+///
+/// The second attempt is sent when the first has not answered within a quantile of the peer's last
+/// latencies, or after a fixed time. It has the same operation id and correlation, the next attempt
+/// number and the same deadline. Only repeatable calls are hedged, only before their deadline, and
+/// only within a budget: by default a tenth of the calls beside one a second, for each peer.
+///
+/// The first success wins; the other attempt is cancelled, and has ended before the call does. A
+/// first attempt that fails before the second was sent ends the call. When both have failed, the
+/// failure is that of the first attempt, with the worst certainty of both and the number of
+/// attempts. An exception ends both. Cancelling the call cancels both.
+///
+/// As latency counts how long a call took that succeeded, from its beginning. If the second attempt
+/// won, nobody knows what the first would have taken, but that it is more: that counts as latency,
+/// and at least an eighth more than the delay. So hedging does not hide the slow answers from
+/// itself, and shorten its delay more and more. Cancelled attempts and failures do not count.
+///
+/// A call that may yet be hedged costs a chain beside its own and a timer; all others a coroutine.
+///
+/// Events: `layer_acted` with `hedge_sent` (`elapsed`: how long the first has taken so far),
+/// `hedge_won` (`elapsed`: how long the second took), both of the second attempt, and
+/// `hedge_budget_empty`. (After Dean and Barroso, "The tail at scale", 2013, and Finagle's backup
+/// requests.)
+class hedge : public stage {
+ public:
+  static constexpr layer is = layer::hedge;
+
+  hedge() : windows_(latency_window::settings{}), budgets_(default_budget()) {}
+
+  /// The second attempt is sent when the first has taken longer than this share of the last calls.
+  /// While there are fewer than 100 of them it is not, unless `at_first` says when.
+  [[nodiscard]] hedge quantile(double share) && {
+    latency_window::settings s = windows_.with();
+    s.quantile = share;
+    return std::move(*this).quantile(s);
+  }
+  [[nodiscard]] hedge quantile(latency_window::settings const& s) && {
+    windows_ = per_peer<latency_window>{s};
+    fixed_.reset();
+    return std::move(*this);
+  }
+  /// … after so long, while too few latencies are known.
+  [[nodiscard]] hedge at_first(duration delay) && {
+    at_first_ = delay;
+    return std::move(*this);
+  }
+  /// … always after so long.
+  [[nodiscard]] hedge after(duration delay) && {
+    fixed_ = delay;
+    return std::move(*this);
+  }
+  /// A budget for each peer with these settings: each repeatable call deposits, each second attempt
+  /// takes a token.
+  [[nodiscard]] hedge budget(retry_budget::settings s) && {
+    budgets_ = per_peer<retry_budget>{s};
+    return std::move(*this);
+  }
+  /// One budget for all peers, and for whatever else shares it on this executor. With that of a
+  /// `retry` each call deposits twice.
+  [[nodiscard]] hedge budget(std::shared_ptr<retry_budget> shared) && {
+    shared_ = std::move(shared);
+    return std::move(*this);
+  }
+
+  template <class Request, class Next>
+  task<result<response_of<Next>>> operator()(Request q, call c, Next& next) {
+    if (!c.repeatable) {
+      auto r = co_await next(std::move(q), c);
+      co_return r;
+    }
+    retry_budget& budget = shared_ ? *shared_ : budgets_.of(c.peer);
+    budget.deposit();
+    latency_window* const window = fixed_ ? nullptr : &windows_.of(c.peer);
+    time_point const began = c.now();
+    time_point const due = second_due(window, began);
+    if (due >= c.deadline()) {
+      auto r = co_await next(std::move(q), c);
+      if (r && window != nullptr) window->add(c.now() - began);
+      co_return r;
+    }
+
+    using race = detail::race<response_of<Next>>;
+    environment& env = co_await this_chain::environment;
+    race both;
+    Request again = q;
+    call beside = c;
+    time_point sent = never;
+    scope attempts{env};
+    both.started();
+    attempts.spawn(run(next, std::move(q), c, both, race::first));
+    for (time_point until = due; !both.is_over();) {
+      auto const told = co_await both.news.wait(until);
+      if (told || both.is_over()) continue;
+      if (told.error().why() != kind::timed_out) break;  // cancelled
+      until = never;
+      time_point const now = c.now();
+      if (env.cancelled() || now >= c.deadline()) continue;
+      if (!budget.withdraw(now)) {
+        notify(c.events, layer_acted{c, action::hedge_budget_empty, nullptr, now - began});
+        continue;
+      }
+      ++beside.attempt;
+      sent = now;
+      notify(c.events, layer_acted{beside, action::hedge_sent, nullptr, now - began});
+      both.started();
+      attempts.spawn(run(next, std::move(again), beside, both, race::second));
+    }
+    time_point const ended = c.now();
+    attempts.cancel();
+    {
+      auto const guard = co_await this_chain::shield;
+      co_await attempts.join();
+    }
+    if (both.won_by(race::second))
+      notify(c.events, layer_acted{beside, action::hedge_won, nullptr, ended - sent});
+    auto r = std::move(both).take();
+    if (r && window != nullptr) {
+      bool const cut_short = both.won_by(race::second);
+      window->add(cut_short ? at_least(ended - began, due - began) : ended - began);
+    }
+    co_return r;
+  }
+
+  /// "hedge(p95)", "hedge(p99.9, at first 50 ms)", "hedge(after 50 ms, shared budget)".
+  [[nodiscard]] std::string describe() const {
+    std::ostringstream says;
+    says << "hedge(";
+    if (fixed_) {
+      says << "after " << to_text(*fixed_);
+    } else {
+      says << 'p' << windows_.with().quantile * 100;
+      if (at_first_) says << ", at first " << to_text(*at_first_);
+    }
+    says << (shared_ ? ", shared budget)" : ")");
+    return std::move(says).str();
+  }
+
+ private:
+  static retry_budget::settings default_budget() {
+    retry_budget::settings s;
+    s.deposit = 0.1;
+    s.floor = 1;
+    s.saved_max = 10;
+    return s;
+  }
+
+  /// What a first attempt would have taken that was cancelled after `took`: nobody knows, but more.
+  /// An eighth more than the delay, at least: if it counted as little more than the delay, one that
+  /// is too short by chance would never grow again.
+  static duration at_least(duration took, duration delay) noexcept {
+    return std::max(took, delay + delay / 8);
+  }
+
+  /// When the second attempt is to be sent, if the first one began at `began`.
+  [[nodiscard]] time_point second_due(latency_window const* window,
+                                      time_point began) const noexcept {
+    std::optional<duration> delay = fixed_;
+    if (window != nullptr) delay = window->quantile();
+    if (!delay) delay = at_first_;
+    return delay ? saturated_add(began, *delay) : never;
+  }
+
+  template <class Request, class Next>
+  static task<> run(Next& next, Request q, call c, detail::race<response_of<Next>>& in,
+                    typename detail::race<response_of<Next>>::runner who) {
+    try {
+      auto r = co_await next(std::move(q), c);
+      in.ended(who, std::move(r));
+    } catch (...) {
+      in.threw(std::current_exception());
+    }
+  }
+
+  per_peer<latency_window> windows_;
+  per_peer<retry_budget> budgets_;
+  std::shared_ptr<retry_budget> shared_;
+  std::optional<duration> fixed_;
+  std::optional<duration> at_first_;
+};
+
+}  // namespace cleat
