@@ -52,6 +52,16 @@ task<> ask_again_and_again(Lamp& lamp, peers::meter& m) {
   m.finish();
 }
 
+/// Nothing, so that a service alone can be called like a pipeline.
+class passing : public cleat::stage {
+ public:
+  template <class Request, class Next>
+  auto operator()(Request&& q, cleat::call const& c, Next& next) const
+      -> decltype(next(std::forward<Request>(q), c)) {
+    return next(std::forward<Request>(q), c);
+  }
+};
+
 /// The workload over lamps that `make` makes.
 template <class Make>
 task<> work(options const& o, peers::meter& m, Make make) {
@@ -86,23 +96,38 @@ int ask(options const& o) {
   cleat::metrics metrics;
   cleat::log log{**sink, level_of_good_news(o), level_of_good_news(o)};
   auto observed = cleat::observe(metrics, log);
+  auto counted = cleat::observe(metrics);
   auto limit = cleat::deadline(1500ms);
   auto again = cleat::retry(2);
   cleat::tcp const peer{"127.0.0.1", o.port};
 
   auto const start = [&](auto make) { cleat::spawn(executor, work(o, m, std::move(make))); };
+  auto const session = [&] { return cleat::persistent<toggle::protocol>(peer); };
   if (o.reconnects) {
     start([&] {
       return cleat::shared(observed) | cleat::shared(limit) | cleat::shared(again) |
              cleat::per_call<toggle::protocol>(peer);
     });
-  } else if (o.bare) {
-    start([&] { return cleat::shared(limit) | cleat::persistent<toggle::protocol>(peer); });
   } else {
-    start([&] {
-      return cleat::shared(observed) | cleat::shared(limit) | cleat::shared(again) |
-             cleat::persistent<toggle::protocol>(peer);
-    });
+    switch (o.layers) {
+      case stack::none:
+        start([&] { return passing{} | session(); });
+        break;
+      case stack::deadline:
+        start([&] { return cleat::shared(limit) | session(); });
+        break;
+      case stack::three:
+        start([&] {
+          return cleat::shared(counted) | cleat::shared(limit) | cleat::shared(again) | session();
+        });
+        break;
+      case stack::six:
+      case stack::all:
+        start([&] {
+          return cleat::shared(observed) | cleat::shared(limit) | cleat::shared(again) | session();
+        });
+        break;
+    }
   }
   cleat::run(context, o.spin);
   return 1;

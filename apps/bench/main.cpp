@@ -16,6 +16,17 @@ Examples:
   bench server --port 0
   bench client --port 9000 --conns 64)";
 
+bench::stack layers_of(apps::settings const& s) {
+  using bench::stack;
+  auto const given = s.find("--layers");
+  if (!given || given->value == "all") return stack::all;
+  if (given->value == "none") return stack::none;
+  if (given->value == "deadline") return stack::deadline;
+  if (given->value == "three") return stack::three;
+  if (given->value == "six") return stack::six;
+  given->refuse("none, deadline, three, six or all");
+}
+
 bench::options read(apps::settings const& s) {
   bench::options o;
   o.port = static_cast<std::uint16_t>(s.number("--port", 0, 65535, 0));
@@ -29,7 +40,7 @@ bench::options read(apps::settings const& s) {
   o.measured = s.time("--secs", std::chrono::milliseconds{1}, std::chrono::hours{1},
                       std::chrono::seconds{1});
   if (s.find("--maxreq")) o.requests_max = s.number("--maxreq", 1, UINT32_MAX, UINT32_MAX);
-  o.bare = s.is_set("--bare");
+  o.layers = layers_of(s);
   if (auto const file = s.find("--packets")) o.packets = file->value;
   if (s.is_set("--spin")) o.spin = std::chrono::microseconds{50};
   o.threads = s.number("--threads", 1, 64, 1);
@@ -49,7 +60,10 @@ int main(int argc, char** argv) try {
   s.value("Work", "--warm", "", "SECONDS", "before measuring", "0.3");
   s.value("Work", "--secs", "", "SECONDS", "of measuring", "1");
   s.value("Work", "--maxreq", "", "N", "requests at most", "no limit");
-  s.flag("How", "--bare", "", "a deadline on a session: no retry, no observers");
+  s.value("How", "--layers", "", "WHICH",
+          "on the client's session: none; deadline; three: metrics, deadline, retry; six: these, "
+          "limit, rate, breaker; all: metrics, log, deadline, retry",
+          "all");
   s.value("How", "--packets", "", "FILE", "log each packet and call there", "nothing is logged");
   s.flag("How", "--spin", "", "look for work a while before sleeping");
   s.value("How", "--threads", "", "N", "event loops of the server", "1");

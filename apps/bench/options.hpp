@@ -7,11 +7,20 @@
 
 namespace bench {
 
+/// What stands on a session, and who hears of it.
+enum class stack : unsigned char {
+  none,      ///< nothing, and nobody
+  deadline,  ///< a deadline, and nobody hears
+  three,     ///< deadline, retry, metrics
+  six,       ///< metrics, deadline, limit, retry, rate, breaker
+  all,       ///< metrics and log, deadline, retry: what the toggler has
+};
+
 /// What one run is to do: the same as any peer's, and how.
 class options : public peers::options {
  public:
-  /// A deadline on a session, and nothing else: no retry, no observers.
-  bool bare = false;
+  /// What stands on the client's session.
+  stack layers = stack::all;
   /// Where each packet and call is logged, a JSON object a line; empty: nowhere, and only
   /// what goes wrong is told, on stderr.
   std::string packets;

@@ -186,10 +186,10 @@ class Bench:
         self.ends = time.monotonic() + ALL_RUNS
 
     @contextlib.contextmanager
-    def pair(self, work, requests, *, warm='0', bare=False, tools=None):
+    def pair(self, work, requests, *, warm='0', layers='all', tools=None):
         """A server, and a client that has said INIT."""
         until = min(self.ends, time.monotonic() + ONE_RUN)
-        how = ['--bare'] if bare else []
+        how = ['--layers', layers]
         tools = tools or {}
         with contextlib.ExitStack() as stack:
             def start(role, *args):
@@ -229,7 +229,7 @@ class Bench:
             server.settle()
             return {side: (program.memory() - before[side]) / IDLE for side, program in both.items()}
 
-    def counted(self, tool, work, side, requests, bare):
+    def counted(self, tool, work, side, requests, layers):
         """What the tool wrote, and the requests that this side had."""
         out = self.scratch / 'out'
         out.unlink(missing_ok=True)
@@ -238,7 +238,7 @@ class Bench:
         tools = {side: command}
         if tool == 'strace' and work in SLOW_OTHER:
             tools['server' if side == 'client' else 'client'] = SLOW
-        with self.pair(work, requests, bare=bare, tools=tools) as (client, server):
+        with self.pair(work, requests, layers=layers, tools=tools) as (client, server):
             client.go()
             client.expect('READY')
             client.go()
@@ -252,9 +252,9 @@ class Bench:
                 raise Trouble(f'{tool} wrote nothing')
             return out.read_text(encoding='utf-8'), requests
 
-    def instructions(self, work, side, bare):
+    def instructions(self, work, side, layers):
         def run(requests):
-            text, had = self.counted('callgrind', work, side, requests, bare)
+            text, had = self.counted('callgrind', work, side, requests, layers)
             return int(re.search(r'^totals: (\d+)', text, re.M)[1]), had
         (few, n), (many, m) = run(INSTRUCTIONS[work]), run(2 * INSTRUCTIONS[work])
         return (many - few) / (m - n)
@@ -262,7 +262,7 @@ class Bench:
     def calls(self, work, side):
         """name -> calls a request"""
         def run(requests):
-            text, had = self.counted('strace', work, side, requests, False)
+            text, had = self.counted('strace', work, side, requests, 'all')
             return collections.Counter({name: int(calls) for name, calls in
                                         re.findall(r'^(\w+) +(\d+)$', text, re.M) if name != 'total'}), had
         (few, n), (many, m) = run(CALLS[work]), run(2 * CALLS[work])

@@ -58,7 +58,7 @@ def in_repository(programs):
         stack('limit', limit),
         stack('asio', asio),
         stack('cleat', cleat),
-        stack('cleat-bare', cleat, '--bare'),
+        stack('cleat-bare', cleat, '--layers', 'deadline'),
         stack('cleat-spin', cleat, '--spin', spins=True),
         stack('limit-spin', limit, '--spin', spins=True),
     ]

@@ -68,6 +68,9 @@ class environment {
     if (finished_) finish();
   }
 
+  /// The chain goes on in `f`, which no coroutine has told it by itself.
+  void goes_on_in(detail::frame const& f) noexcept { innermost_ = &f; }
+
   /// The innermost suspended coroutine, for `dump_chains`.
   [[nodiscard]] detail::frame const* innermost() const noexcept { return innermost_; }
   [[nodiscard]] leaf const* waiting_on() const noexcept { return leaf_; }

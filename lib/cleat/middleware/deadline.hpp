@@ -16,9 +16,10 @@ class deadline : public stage {
   explicit deadline(duration limit) noexcept : limit_(limit) {}
 
   template <class Request, class Next>
-  auto operator()(Request q, call c, Next& next) const -> decltype(next(std::move(q), c)) {
+  auto operator()(Request&& q, call c, Next& next) const
+      -> decltype(next(std::forward<Request>(q), c)) {
     c.tighten(saturated_add(c.now(), limit_));
-    return next(std::move(q), c);  // no coroutine of its own
+    return next(std::forward<Request>(q), c);  // no coroutine of its own
   }
 
   [[nodiscard]] std::string describe() const { return "deadline(" + to_text(limit_) + ")"; }

@@ -60,9 +60,9 @@ class shared_stage : public stage {
   explicit shared_stage(M& m) noexcept : middleware_(&m) {}
 
   template <class Request, class Next>
-  auto operator()(Request q, call const& c, Next& next) const
-      -> decltype(std::declval<M&>()(std::move(q), c, next)) {
-    return (*middleware_)(std::move(q), c, next);
+  auto operator()(Request&& q, call const& c, Next& next) const
+      -> decltype(std::declval<M&>()(std::forward<Request>(q), c, next)) {
+    return (*middleware_)(std::forward<Request>(q), c, next);
   }
 
   [[nodiscard]] std::string describe() const {
@@ -89,9 +89,9 @@ class allowed_stage : public stage {
   explicit allowed_stage(M m) : middleware_(std::move(m)) {}
 
   template <class Request, class Next>
-  auto operator()(Request q, call const& c, Next& next)
-      -> decltype(std::declval<M&>()(std::move(q), c, next)) {
-    return middleware_(std::move(q), c, next);
+  auto operator()(Request&& q, call const& c, Next& next)
+      -> decltype(std::declval<M&>()(std::forward<Request>(q), c, next)) {
+    return middleware_(std::forward<Request>(q), c, next);
   }
 
   [[nodiscard]] std::string describe() const { return cleat::describe(middleware_).what; }
@@ -122,7 +122,14 @@ class pipeline {
                   "type declared, for the request and the response of the service below it");
   }
 
-  auto operator()(request q, call const& c) { return middleware_(std::move(q), c, service_); }
+  auto operator()(request&& q, call const& c) { return middleware_(std::move(q), c, service_); }
+  auto operator()(request const& q, call const& c) {
+    if constexpr (std::invocable<M&, request const&, call const&, S&>) {
+      return middleware_(q, c, service_);
+    } else {
+      return middleware_(request{q}, c, service_);
+    }
+  }
 
   /// With a fresh call on the chain's executor.
   task<result<response>> operator()(request q) {

@@ -21,7 +21,7 @@ class observed final : public in_place {
 
  public:
   observed(event_table const* events, Request&& q, call const& c, Next& next)
-      : call_(with(c, events)), below_([&] { return next(std::move(q), call_); }) {}
+      : call_(with(c, events)), below_([&] { return next(std::forward<Request>(q), call_); }) {}
 
   [[nodiscard]] static constexpr bool await_ready() noexcept { return false; }
   template <class Promise>
@@ -82,8 +82,8 @@ class observing : public stage {
       : table_(std::make_unique<tee<Observers...>>(observers...)) {}
 
   template <class Request, class Next>
-  auto operator()(Request q, call const& c, Next& next) {
-    return detail::observed<Request, Next>{table_.get(), std::move(q), c, next};
+  auto operator()(Request&& q, call const& c, Next& next) {
+    return detail::observed<Request, Next>{table_.get(), std::forward<Request>(q), c, next};
   }
 
   [[nodiscard]] static std::string describe() { return "observe"; }

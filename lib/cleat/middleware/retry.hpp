@@ -2,6 +2,7 @@
 
 #include <cleat/base/events.hpp>
 #include <cleat/base/mix.hpp>
+#include <cleat/base/relay.hpp>
 #include <cleat/middleware/backoff.hpp>
 #include <cleat/middleware/middleware.hpp>
 #include <cleat/middleware/per_peer.hpp>
@@ -11,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 namespace cleat {
@@ -52,6 +54,42 @@ namespace detail {
 
 }  // namespace detail
 
+class retry;
+
+namespace detail {
+
+/// A call that is tried again if need be. As long as it need not be, it costs no coroutine.
+template <class Request, class Next>
+class retried final : public relay<retried<Request, Next>> {
+  using outcome = result<response_of<Next>>;
+  using attempt = decltype(ask_with_copy(std::declval<Next&>(), std::declval<Request const&>(),
+                                         std::declval<call const&>()));
+
+ public:
+  template <class Q>
+  retried(retry& by, Q&& q, call const& c, Next& next)
+      : by_(by), request_(std::forward<Q>(q)), call_(c), next_(next) {}
+
+  bool step();
+
+  outcome await_resume() {
+    this->rethrow();
+    if (others_) return others_->resume();
+    return *std::move(outcome_);
+  }
+
+ private:
+  retry& by_;
+  Request request_;
+  call call_;
+  Next& next_;
+  std::optional<held<attempt>> first_;
+  std::optional<outcome> outcome_;  ///< of the first
+  std::optional<held<task<outcome>>> others_;
+};
+
+}  // namespace detail
+
 /// Tries again what failed and may succeed: `retry(2).per_attempt(1500ms)`.
 ///
 /// Another attempt is made if the failure is worth it (see `worth_retrying`), attempts are left,
@@ -89,17 +127,40 @@ class retry : public stage {
   }
 
   template <class Request, class Next>
-  task<result<response_of<Next>>> operator()(Request q, call c, Next& next) {
-    retry_budget& budget = shared_ ? *shared_ : budgets_.of(c.peer);
-    budget.deposit();
+  auto operator()(Request&& q, call const& c, Next& next) {
+    return detail::retried<std::remove_cvref_t<Request>, Next>{*this, std::forward<Request>(q), c,
+                                                               next};
+  }
+
+  [[nodiscard]] std::string describe() const {
+    std::string says = "retry(" + std::to_string(attempts_max_);
+    if (per_attempt_ != unlimited) says += ", " + to_text(per_attempt_) + " each";
+    if (shared_) says += ", shared budget";
+    return says + ")";
+  }
+
+ private:
+  template <class Request, class Next>
+  friend class detail::retried;
+
+  static constexpr duration unlimited = never - time_point{};
+
+  [[nodiscard]] retry_budget& budget_of(call const& c) {
+    return shared_ ? *shared_ : budgets_.of(c.peer);
+  }
+  /// What one attempt is given of the call.
+  [[nodiscard]] call attempt_of(call const& c) const {
+    call attempt = c;
+    if (per_attempt_ != unlimited) attempt.tighten(saturated_add(c.now(), per_attempt_));
+    return attempt;
+  }
+
+  /// What follows when the first attempt has failed.
+  template <class Request, class Next>
+  task<result<response_of<Next>>> after_the_first(Request q, call c, Next& next, failure why) {
+    retry_budget& budget = budget_of(c);
     certainty worst = certainty::not_sent;
     for (unsigned made = 1;; ++made) {
-      call attempt = c;
-      if (per_attempt_ != unlimited) attempt.tighten(saturated_add(c.now(), per_attempt_));
-      Request again = q;
-      auto r = co_await next(std::move(again), attempt);
-      if (r) co_return r;
-      failure const why = r.error();
       worst = worse(worst, why.sure());
       failure const total = why.with(worst).with_attempts(made);
 
@@ -117,19 +178,14 @@ class retry : public stage {
       notify(c.events, retry_scheduled{c, why, wait});
       auto const slept = co_await sleep_until(at);
       if (!slept) co_return slept.error().with(worst).with_attempts(made);
+
       ++c.attempt;
+      call const attempt = attempt_of(c);
+      auto r = co_await ask_with_copy(next, q, attempt);
+      if (r) co_return r;
+      why = r.error();
     }
   }
-
-  [[nodiscard]] std::string describe() const {
-    std::string says = "retry(" + std::to_string(attempts_max_);
-    if (per_attempt_ != unlimited) says += ", " + to_text(per_attempt_) + " each";
-    if (shared_) says += ", shared budget";
-    return says + ")";
-  }
-
- private:
-  static constexpr duration unlimited = never - time_point{};
 
   unsigned attempts_max_;
   duration per_attempt_ = unlimited;
@@ -137,5 +193,21 @@ class retry : public stage {
   per_peer<retry_budget> budgets_;
   std::shared_ptr<retry_budget> shared_;
 };
+
+template <class Request, class Next>
+bool detail::retried<Request, Next>::step() {
+  if (others_) return true;
+  if (!first_) {
+    by_.budget_of(call_).deposit();
+    call const c = by_.attempt_of(call_);
+    first_.emplace([&] { return ask_with_copy(next_, request_, c); });
+    if (this->wait_for(*first_)) return false;
+  }
+  outcome_.emplace(first_->resume());
+  if (*outcome_) return true;
+  others_.emplace(
+      [this] { return by_.after_the_first(std::move(request_), call_, next_, outcome_->error()); });
+  return !this->wait_for(*others_);
+}
 
 }  // namespace cleat

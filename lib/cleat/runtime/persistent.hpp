@@ -161,9 +161,13 @@ class persistent_service final
     return std::move(*this);
   }
 
-  auto operator()(request q, call const& c) {
+  auto operator()(request&& q, call const& c) {
     detail::session_opener<session_type>& opener = *this;
     return typename session_type::exchange{opener, std::move(q), c};
+  }
+  auto operator()(request const& q, call const& c) {
+    detail::session_opener<session_type>& opener = *this;
+    return typename session_type::exchange{opener, q, c};
   }
 
  private:

@@ -67,6 +67,16 @@ concept Service = requires(S& s, request_of<S> q, call const& c) {
   { s(std::move(q), c) } -> AwaitsTo<result<response_of<S>>>;
 };
 
+/// Calls `s` with a request that is kept, to be asked again: it is copied once, where `s` keeps it.
+template <Service S>
+auto ask_with_copy(S& s, request_of<S> const& q, call const& c) {
+  if constexpr (std::invocable<S&, request_of<S> const&, call const&>) {
+    return s(q, c);
+  } else {
+    return s(request_of<S>{q}, c);
+  }
+}
+
 /// A call as a task, to spawn it or to await it beside others, whatever the service returns:
 /// `spawn(executor, ask(lamp, q, c), token)`. The service outlives it.
 template <Service S>

@@ -42,11 +42,12 @@ class exchange final : public leaf, public exchange_base {
   using message = typename Session::message;
 
  public:
-  exchange(Session& in, request q, call const& c, std::function<void(message const&)> on_progress)
+  exchange(Session& in, request&& q, call const& c, std::function<void(message const&)> on_progress)
       : session_(&in), request_(std::move(q)), call_(c), on_progress_(std::move(on_progress)) {}
   /// One whole attempt, on the session that is open when it begins.
-  exchange(session_opener<Session>& opener, request q, call const& c)
-      : opener_(&opener), request_(std::move(q)), call_(c) {}
+  template <class Request>
+  exchange(session_opener<Session>& opener, Request&& q, call const& c)
+      : opener_(&opener), request_(std::forward<Request>(q)), call_(c) {}
   ~exchange() {
     // Only with its whole context does a chain go while it waits; the request stays as it is.
     if (session_ == nullptr) return;

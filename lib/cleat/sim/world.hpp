@@ -12,6 +12,7 @@
 #include <boost/asio/io_context.hpp>
 
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -96,6 +97,12 @@ class world {
   template <class T>
   T run(task<T> t);
   void run(task<void> t);
+  /// The same for what else a service may return.
+  template <class A>
+    requires std::derived_from<A, leaf> || std::derived_from<A, in_place>
+  auto run(A&& operation) {
+    return run(awaited(operation));
+  }
   void spawn(task<void> t) { cleat::spawn(executor(), std::move(t)); }
 
   /// What is still there, in sentences: chains, alarms, ends of connections. None when everything has ended.
@@ -104,6 +111,12 @@ class world {
  private:
   class time_source;
   class network_model;
+
+  template <class A>
+  static task<await_result_t<A>> awaited(A& operation) {
+    auto value = co_await std::move(operation);
+    co_return value;
+  }
 
   void drive(bool const& done);
   bool work();
