@@ -116,6 +116,7 @@ BOOST_AUTO_TEST_CASE(lets_the_burst_go_at_once_and_the_others_in_their_time_and_
   for (int i = 0; i < 4; ++i) all.emplace_back(w, service, w.new_call());
   w.run_for(150ms);
   BOOST_TEST(p.at.size() == 8U);
+  w.run_for(1s);
 }
 
 BOOST_AUTO_TEST_CASE(a_call_whose_token_comes_too_late_fails_at_once_and_takes_none) {
