@@ -115,12 +115,13 @@ class pipeline {
   using response = response_of<S>;
   static constexpr layer_set layers = layers_of<S>.with(layer_of<M>);
 
-  pipeline(M m, S s) : middleware_(std::move(m)), service_(std::move(s)) {
-    static_assert(Middleware<M, S>,
-                  "a middleware must be callable as (request, call, next&) -> "
-                  "task<result<response>>, with the return "
-                  "type declared, for the request and the response of the service below it");
-  }
+  static_assert(
+      Middleware<M, S>,
+      "a middleware must be callable as (request, call, next&) -> task<result<response>>, "
+      "with the return type declared, for the request and the response of the service "
+      "below it");
+
+  pipeline(M m, S s) : middleware_(std::move(m)), service_(std::move(s)) {}
 
   auto operator()(request&& q, call const& c) { return middleware_(std::move(q), c, service_); }
   auto operator()(request const& q, call const& c) {

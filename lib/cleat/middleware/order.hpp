@@ -118,41 +118,41 @@ class order_of {
 
   static_assert(
       !tells || !layers_in<S>.has(layer::observe) || allows<M, order_rule::observe_inside_others>,
-      "`observe` stands inside a layer whose events it would not hear, and would take each of its "
-      "attempts for a call: write `observe(...) | ...` outermost, once, with all observers; or "
-      "wrap "
-      "the layer outside it in allow<order_rule::observe_inside_others>(...)");
-  static_assert(keeps<layer::retry, layer::deadline, order_rule::deadline_inside_retry> &&
-                    keeps<layer::hedge, layer::deadline, order_rule::deadline_inside_retry>,
-                "a `deadline` inside a retry or hedge begins anew with each attempt and limits no "
-                "call: write "
-                "`deadline(5s) | retry(2).per_attempt(1s)`; or wrap the layer outside it in "
-                "allow<order_rule::deadline_inside_retry>(...)");
-  static_assert(keeps<layer::limit, layer::deadline, order_rule::deadline_inside_queue> &&
-                    keeps<layer::rate, layer::deadline, order_rule::deadline_inside_queue>,
-                "a `deadline` inside a limit or rate does not cover the wait in its queue: write "
-                "`deadline(5s) "
-                "| limit(64)`; or wrap the layer outside it in "
-                "allow<order_rule::deadline_inside_queue>(...)");
+      "an `observe` inside another layer does not hear what that layer does, and takes each of its "
+      "attempts for a call: write `observe(log, metrics) | ...`, outermost and once, with all "
+      "observers; or wrap the layer outside it in allow<order_rule::observe_inside_others>(...)");
+  static_assert(
+      keeps<layer::retry, layer::deadline, order_rule::deadline_inside_retry> &&
+          keeps<layer::hedge, layer::deadline, order_rule::deadline_inside_retry>,
+      "a `deadline` inside a retry or hedge begins anew with each attempt, and nothing limits the "
+      "call: write `deadline(5s) | retry(2).per_attempt(1s)` or `deadline(5s) | hedge()`; or wrap "
+      "the layer outside it in allow<order_rule::deadline_inside_retry>(...)");
+  static_assert(
+      keeps<layer::limit, layer::deadline, order_rule::deadline_inside_queue> &&
+          keeps<layer::rate, layer::deadline, order_rule::deadline_inside_queue>,
+      "a `deadline` inside a limit or rate does not cover the wait for a place or a token: write "
+      "`deadline(5s) | limit(64)` or `deadline(5s) | rate(100)`; or wrap the layer outside it in "
+      "allow<order_rule::deadline_inside_queue>(...)");
   static_assert(keeps<layer::retry, layer::retry, order_rule::retry_inside_retry>,
-                "a `retry` inside a retry multiplies the attempts: write one `retry`, as far "
-                "inside as it can "
-                "stand; or wrap the outer one in allow<order_rule::retry_inside_retry>(...)");
-  static_assert(keeps<layer::breaker, layer::retry, order_rule::breaker_outside_retry>,
-                "a `breaker` outside a retry sees one failure where there were several, and the "
-                "retry goes on "
-                "against a peer that is down: write `retry(3) | breaker()`; or wrap the breaker in "
-                "allow<order_rule::breaker_outside_retry>(...)");
+                "a `retry` inside a retry multiplies the attempts: write one `retry(3)` in the "
+                "place of both, "
+                "where the inner one stands; or wrap the outer one in "
+                "allow<order_rule::retry_inside_retry>(...)");
+  static_assert(
+      keeps<layer::breaker, layer::retry, order_rule::breaker_outside_retry>,
+      "a `breaker` outside a retry sees one failure where there were several, and the retry goes "
+      "on against a peer that is down: write `retry(3) | breaker()`; or wrap the breaker in "
+      "allow<order_rule::breaker_outside_retry>(...)");
   static_assert(
       keeps<layer::rate, layer::retry, order_rule::rate_outside_retry> &&
           keeps<layer::rate, layer::hedge, order_rule::rate_outside_retry>,
-      "a `rate` outside a retry or hedge counts calls, and the peer is asked more often than it "
-      "says: write `retry(3) | rate(100)`; or wrap the rate in "
-      "allow<order_rule::rate_outside_retry>(...)");
+      "a `rate` outside a retry or hedge counts calls and not attempts, and the peer is asked more "
+      "often than it says: write `retry(3) | rate(100)` or `hedge() | rate(100)`; or wrap the rate "
+      "in allow<order_rule::rate_outside_retry>(...)");
   static_assert(
       keeps<layer::hedge, layer::retry, order_rule::hedge_outside_retry>,
-      "a `hedge` outside a retry lets both of its attempts retry, side by side: write `retry(2) | "
-      "hedge()`; or wrap the hedge in allow<order_rule::hedge_outside_retry>(...)");
+      "a `hedge` outside a retry lets both of its attempts be tried again, side by side: write "
+      "`retry(2) | hedge()`; or wrap the hedge in allow<order_rule::hedge_outside_retry>(...)");
   static_assert(
       keeps<layer::hedge, layer::idempotent, order_rule::hedge_outside_idempotent>,
       "a `hedge` outside an idempotent sends nothing: its second attempt has the same operation id "
@@ -161,12 +161,12 @@ class order_of {
   static_assert(
       keeps<layer::retry, layer::fallback, order_rule::fallback_inside_retry> &&
           keeps<layer::hedge, layer::fallback, order_rule::fallback_inside_retry>,
-      "a `fallback` inside a retry or hedge hides every failure from it, so that nothing is tried "
-      "again: write `fallback(...) | retry(2)`; or wrap the layer outside it in "
-      "allow<order_rule::fallback_inside_retry>(...)");
+      "a `fallback` inside a retry or hedge hides every failure from it, and nothing is tried "
+      "again: write `fallback(...) | retry(2)` or `fallback(...) | hedge()`; or wrap the layer "
+      "outside it in allow<order_rule::fallback_inside_retry>(...)");
   static_assert(
       keeps<layer::breaker, layer::fallback, order_rule::fallback_inside_breaker>,
-      "a `fallback` inside a breaker hides every failure from it, so that it never opens: write "
+      "a `fallback` inside a breaker hides every failure from it, and it never opens: write "
       "`fallback(...) | breaker()`; or wrap the breaker in "
       "allow<order_rule::fallback_inside_breaker>(...)");
   static_assert(
@@ -177,8 +177,8 @@ class order_of {
   static_assert(
       keeps<layer::retry, layer::shadow, order_rule::shadow_inside_retry> &&
           keeps<layer::hedge, layer::shadow, order_rule::shadow_inside_retry>,
-      "a `shadow` inside a retry or hedge mirrors each attempt, and most when the primary is in "
-      "trouble: write `shadow(retry(2) | primary, mirror)`; or wrap the layer outside it in "
+      "a `shadow` inside a retry or hedge mirrors each attempt, and most of them when the primary "
+      "is in trouble: write `shadow(retry(2) | primary, mirror)`; or wrap the layer outside it in "
       "allow<order_rule::shadow_inside_retry>(...)");
 
  public:
