@@ -34,12 +34,6 @@ constexpr std::string_view other = "other";
 constexpr std::array usual_retries{kind::timed_out, kind::refused, kind::unreachable,
                                    kind::reset,     kind::closed,  kind::rejected};
 
-prometheus::Histogram::BucketBoundaries const& buckets() {
-  static prometheus::Histogram::BucketBoundaries const all{.01, .025, .05, .075, .1,  .15, .25, .3,
-                                                           .5,  .75,  .8,  1,    1.5, 2,   3,   5};
-  return all;
-}
-
 using reason_text = text<64>;
 
 /// What the gauge of a breaker shows after this; negative if it is not of a breaker's state.
@@ -80,6 +74,59 @@ struct text_hash {
   }
 };
 
+/// What was counted since somebody looked. One addition of whole numbers, where the library's own
+/// counters, of floating-point numbers, take a loop and its histograms a lock.
+class recent_count {
+ public:
+  void show_in(prometheus::Counter& c) noexcept { shown_ = &c; }
+  void add_one() noexcept { since_.fetch_add(1, std::memory_order_relaxed); }
+  void show() {
+    auto const n = since_.exchange(0, std::memory_order_relaxed);
+    if (n != 0) shown_->Increment(static_cast<double>(n));
+  }
+
+ private:
+  std::atomic<std::uint64_t> since_ = 0;
+  prometheus::Counter* shown_ = nullptr;
+};
+
+class recent_latencies {
+ public:
+  void show_in(prometheus::Histogram& h) noexcept { shown_ = &h; }
+  void add(duration d) noexcept {
+    auto const at = std::lower_bound(bounds.begin(), bounds.end(), d);
+    since_.at(static_cast<std::size_t>(at - bounds.begin()))
+        .fetch_add(1, std::memory_order_relaxed);
+    sum_.fetch_add(d.count(), std::memory_order_relaxed);
+  }
+  void show() {
+    std::vector<double> each;
+    each.reserve(since_.size());
+    for (auto& n : since_) {
+      each.push_back(static_cast<double>(n.exchange(0, std::memory_order_relaxed)));
+    }
+    duration const all{sum_.exchange(0, std::memory_order_relaxed)};
+    shown_->ObserveMultiple(each, std::chrono::duration<double>(all).count());
+  }
+  static prometheus::Histogram::BucketBoundaries boundaries() {
+    prometheus::Histogram::BucketBoundaries seconds;
+    for (duration const d : bounds) seconds.push_back(std::chrono::duration<double>(d).count());
+    return seconds;
+  }
+
+ private:
+  static constexpr std::array<duration, 16> bounds = [] {
+    std::array ms{10, 25, 50, 75, 100, 150, 250, 300, 500, 750, 800, 1000, 1500, 2000, 3000, 5000};
+    std::array<duration, ms.size()> all{};
+    for (std::size_t i = 0; i < ms.size(); ++i) all[i] = std::chrono::milliseconds{ms[i]};
+    return all;
+  }();
+
+  std::array<std::atomic<std::uint64_t>, bounds.size() + 1> since_{};
+  std::atomic<duration::rep> sum_ = 0;
+  prometheus::Histogram* shown_ = nullptr;
+};
+
 }  // namespace
 
 struct metrics::impl {
@@ -89,9 +136,9 @@ struct metrics::impl {
     explicit peer(std::string_view n) : name(n) {}
 
     std::string const name;
-    std::array<prometheus::Counter*, outcome_count> sent{};
-    std::array<prometheus::Counter*, outcome_count> received{};
-    prometheus::Histogram* latency = nullptr;
+    std::array<recent_count, outcome_count> sent{};
+    std::array<recent_count, outcome_count> received{};
+    recent_latencies latency;
     std::array<std::atomic<prometheus::Counter*>, kind_count> retransmitted{};
     std::array<std::atomic<prometheus::Counter*>, reasons_max + 1> undecoded{};
     std::array<std::atomic<prometheus::Counter*>, action_count> acted{};
@@ -148,6 +195,16 @@ struct metrics::impl {
     peer& made = insert(name);
     ++own_series_;
     return remember(made);
+  }
+
+  /// Brings what the library shows up to date.
+  void show() {
+    std::shared_lock const lock{mutex_};
+    for (auto const& [name, p] : peers_) {
+      for (recent_count& c : p->sent) c.show();
+      for (recent_count& c : p->received) c.show();
+      p->latency.show();
+    }
   }
 
   /// The index of a slot of `undecoded`.
@@ -219,10 +276,10 @@ struct metrics::impl {
     std::string const id = label(name);
     for (std::size_t i = 0; i < outcome_count; ++i) {
       std::string const o{to_string(static_cast<outcome>(i))};
-      made->sent.at(i) = &sent.Add({{"device_id", id}, {"outcome", o}});
-      made->received.at(i) = &received.Add({{"device_id", id}, {"outcome", o}});
+      made->sent.at(i).show_in(sent.Add({{"device_id", id}, {"outcome", o}}));
+      made->received.at(i).show_in(received.Add({{"device_id", id}, {"outcome", o}}));
     }
-    made->latency = &latency.Add({{"device_id", id}}, buckets());
+    made->latency.show_in(latency.Add({{"device_id", id}}, recent_latencies::boundaries()));
     for (kind const k : usual_retries) (void)retransmits(*made, k);
     for (std::size_t i = 0; i < reasons_at_start_; ++i) (void)decode_errors(*made, i, reasons_[i]);
     peer& p = *made;
@@ -260,9 +317,7 @@ void unless_it_throws(F const& count) noexcept {
   }
 }
 
-void add_one(auto& by_outcome, outcome o) {
-  by_outcome.at(static_cast<std::size_t>(o))->Increment();
-}
+void add_one(auto& by_outcome, outcome o) { by_outcome.at(static_cast<std::size_t>(o)).add_one(); }
 
 }  // namespace
 
@@ -272,6 +327,7 @@ metrics::~metrics() = default;
 void metrics::add_peer(std::string_view peer) { (void)impl_->of(peer); }
 
 std::string metrics::exposition() const {
+  impl_->show();
   return prometheus::TextSerializer{}.Serialize(impl_->registry.Collect());
 }
 
@@ -287,7 +343,7 @@ void metrics::on(frame_received const& e) noexcept {
     bool const stray = e.as == verdict::late || e.as == verdict::unmatched;
     add_one(p.received, stray || e.error != nullptr ? outcome::error : outcome::success);
     if (e.as == verdict::answer) {
-      p.latency->Observe(std::chrono::duration<double>(e.elapsed).count());
+      p.latency.add(e.elapsed);
     }
   });
 }

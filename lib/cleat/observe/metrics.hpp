@@ -74,7 +74,8 @@ class metrics {
   /// Everything in Prometheus' text format, version 0.0.4.
   [[nodiscard]] std::string exposition() const;
 
-  /// For a program's own families, shown with the others.
+  /// For a program's own families, shown with the others. Of packets it shows what had been counted
+  /// when `exposition` was last asked.
   [[nodiscard]] prometheus::Registry& registry() noexcept;
 
   void on(frame_sent const& e) noexcept;
