@@ -160,36 +160,32 @@ class hedge : public stage {
     scope attempts{env};
     both.started();
     attempts.spawn(run(next, std::move(q), c, both, race::first));
-    for (time_point until = due; !both.is_over();) {
-      auto const told = co_await both.news.wait(until);
-      if (told || both.is_over()) continue;
-      if (told.error().why() != kind::timed_out) break;  // cancelled
-      until = never;
-      time_point const now = c.now();
-      if (env.cancelled() || now >= c.deadline()) continue;
-      if (!budget.withdraw(now)) {
+    auto const in_time = co_await both.news.wait(due);
+    time_point const now = c.now();
+    bool const late = !both.is_over() && in_time.error().why() == kind::timed_out;
+    if (late && !env.cancelled() && now < c.deadline()) {
+      if (budget.withdraw(now)) {
+        ++beside.attempt;
+        sent = now;
+        notify(c.events, layer_acted{beside, action::hedge_sent, nullptr, now - began});
+        both.started();
+        attempts.spawn(run(next, std::move(again), beside, both, race::second));
+      } else {
         notify(c.events, layer_acted{c, action::hedge_budget_empty, nullptr, now - began});
-        continue;
       }
-      ++beside.attempt;
-      sent = now;
-      notify(c.events, layer_acted{beside, action::hedge_sent, nullptr, now - began});
-      both.started();
-      attempts.spawn(run(next, std::move(again), beside, both, race::second));
+    }
+    while (!both.is_over()) {
+      auto const told = co_await both.news.wait();
+      if (!told) break;  // cancelled
     }
     time_point const ended = c.now();
     attempts.cancel();
-    {
-      auto const guard = co_await this_chain::shield;
-      co_await attempts.join();
-    }
-    if (both.won_by(race::second))
-      notify(c.events, layer_acted{beside, action::hedge_won, nullptr, ended - sent});
+    co_await attempts.join();
+    bool const second_won = both.won_by(race::second);
+    if (second_won) notify(c.events, layer_acted{beside, action::hedge_won, nullptr, ended - sent});
     auto r = std::move(both).take();
-    if (r && window != nullptr) {
-      bool const cut_short = both.won_by(race::second);
-      window->add(cut_short ? at_least(ended - began, due - began) : ended - began);
-    }
+    if (r && window != nullptr)
+      window->add(second_won ? at_least(ended - began, due - began) : ended - began);
     co_return r;
   }
 
