@@ -41,6 +41,10 @@ class per_call_service {
     co_return r;
   }
 
+  [[nodiscard]] std::string describe() const {
+    return "per_call(" + std::string{dialer_.address()} + ")";
+  }
+
  private:
   task<result<response>> exchange(request q, call c) {
     time_point const began = c.now();

@@ -10,6 +10,7 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 namespace cleat {
@@ -168,6 +169,10 @@ class persistent_service final
   auto operator()(request const& q, call const& c) {
     detail::session_opener<session_type>& opener = *this;
     return typename session_type::exchange{opener, q, c};
+  }
+
+  [[nodiscard]] std::string describe() const {
+    return "persistent(" + std::string{dialer_.address()} + ")";
   }
 
  private:

@@ -89,12 +89,33 @@ namespace detail {
 std::string short_name(std::string_view pretty) {
   std::size_t const with = pretty.find("T = ");
   if (with == std::string_view::npos) return std::string{pretty};
-  std::string_view name = pretty.substr(with + 4);
-  if (name.find("lambda") != std::string_view::npos) return "a function";
-  name = name.substr(0, name.find_first_of("<;]"));
-  std::size_t const scope = name.rfind("::");
-  if (scope != std::string_view::npos) name.remove_prefix(scope + 2);
-  return std::string{name};
+  std::string_view const name = pretty.substr(with + 4);
+  // The last part between `::`, without what stands in brackets. There, compilers write lambdas and
+  // namespaces without a name, too.
+  std::string part;
+  bool function = false;
+  int depth = 0;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    char const c = name[i];
+    if (std::string_view{"<([{"}.find(c) != std::string_view::npos) {
+      if (depth++ == 0) {
+        std::string_view const inside = name.substr(i + 1);
+        // `middleware` only gives a lambda another name.
+        if (part == "middleware") function = inside.find("lambda") != std::string_view::npos;
+        if (part.empty()) function = inside.starts_with("lambda");
+      }
+    } else if (std::string_view{">)]}"}.find(c) != std::string_view::npos) {
+      if (depth-- == 0) break;
+    } else if (depth == 0 && c == ';') {
+      break;
+    } else if (depth == 0 && c == ':') {
+      part.clear();
+      function = false;
+    } else if (depth == 0 && c != ' ') {
+      part += c;
+    }
+  }
+  return function ? "a function" : part;
 }
 
 }  // namespace detail
