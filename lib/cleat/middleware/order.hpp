@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
@@ -61,6 +62,43 @@ class layer_set {
   std::uint32_t bits_ = 0;
 };
 
+/// Whether the layer `outer` on a service that is made of `below` breaks this rule.
+[[nodiscard]] constexpr bool breaks(order_rule rule, layer outer, layer_set below) noexcept {
+  bool const tries_again = outer == layer::retry || outer == layer::hedge;
+  switch (rule) {
+    case order_rule::observe_inside_others:
+      return outer != layer::other && outer != layer::deadline && outer != layer::canary &&
+             outer != layer::shadow && below.has(layer::observe);
+    case order_rule::deadline_inside_retry:
+      return tries_again && below.has(layer::deadline);
+    case order_rule::deadline_inside_queue:
+      return (outer == layer::limit || outer == layer::rate) && below.has(layer::deadline);
+    case order_rule::retry_inside_retry:
+      return outer == layer::retry && below.has(layer::retry);
+    case order_rule::breaker_outside_retry:
+      return outer == layer::breaker && below.has(layer::retry);
+    case order_rule::rate_outside_retry:
+      return outer == layer::rate && (below.has(layer::retry) || below.has(layer::hedge));
+    case order_rule::hedge_outside_retry:
+      return outer == layer::hedge && below.has(layer::retry);
+    case order_rule::hedge_outside_idempotent:
+      return outer == layer::hedge && below.has(layer::idempotent);
+    case order_rule::fallback_inside_retry:
+      return tries_again && below.has(layer::fallback);
+    case order_rule::fallback_inside_breaker:
+      return outer == layer::breaker && below.has(layer::fallback);
+    case order_rule::fallback_inside_idempotent:
+      return outer == layer::idempotent && below.has(layer::fallback);
+    case order_rule::shadow_inside_retry:
+      return tries_again && below.has(layer::shadow);
+  }
+  return false;
+}
+
+/// How many values `order_rule` has.
+inline constexpr std::size_t order_rule_count =
+    static_cast<std::size_t>(order_rule::shadow_inside_retry) + 1;
+
 /// Which layer `M` is.
 template <class M>
 inline constexpr layer layer_of = [] {
@@ -103,80 +141,68 @@ inline constexpr layer_set layers_among = [] {
 template <class S>
 inline constexpr layer_set layers_in = layers_of<S>.with(layer_of<S>);
 
-/// Whether `M` may stand on `S`, as far as this rule goes.
-template <class M, class S, layer Outer, layer Inner, order_rule Rule>
-inline constexpr bool in_order =
-    layer_of<M> != Outer || !layers_in<S>.has(Inner) || allows<M, Rule>;
-
 /// Refuses `M` on `S` in a sentence. The rules, in the order of the layer that is outside.
 template <class M, class S>
 class order_of {
-  template <layer Outer, layer Inner, order_rule Rule>
-  static constexpr bool keeps = in_order<M, S, Outer, Inner, Rule>;
-  static constexpr bool tells = layer_of<M> != layer::other && layer_of<M> != layer::deadline &&
-                                layer_of<M> != layer::canary && layer_of<M> != layer::shadow;
+  template <order_rule Rule>
+  static constexpr bool keeps = !breaks(Rule, layer_of<M>, layers_in<S>) || allows<M, Rule>;
 
   static_assert(
-      !tells || !layers_in<S>.has(layer::observe) || allows<M, order_rule::observe_inside_others>,
+      keeps<order_rule::observe_inside_others>,
       "an `observe` inside another layer does not hear what that layer does, and takes each of its "
       "attempts for a call: write `observe(log, metrics) | ...`, outermost and once, with all "
       "observers; or wrap the layer outside it in allow<order_rule::observe_inside_others>(...)");
   static_assert(
-      keeps<layer::retry, layer::deadline, order_rule::deadline_inside_retry> &&
-          keeps<layer::hedge, layer::deadline, order_rule::deadline_inside_retry>,
+      keeps<order_rule::deadline_inside_retry>,
       "a `deadline` inside a retry or hedge begins anew with each attempt, and nothing limits the "
       "call: write `deadline(5s) | retry(2).per_attempt(1s)` or `deadline(5s) | hedge()`; or wrap "
       "the layer outside it in allow<order_rule::deadline_inside_retry>(...)");
   static_assert(
-      keeps<layer::limit, layer::deadline, order_rule::deadline_inside_queue> &&
-          keeps<layer::rate, layer::deadline, order_rule::deadline_inside_queue>,
+      keeps<order_rule::deadline_inside_queue>,
       "a `deadline` inside a limit or rate does not cover the wait for a place or a token: write "
       "`deadline(5s) | limit(64)` or `deadline(5s) | rate(100)`; or wrap the layer outside it in "
       "allow<order_rule::deadline_inside_queue>(...)");
-  static_assert(keeps<layer::retry, layer::retry, order_rule::retry_inside_retry>,
+  static_assert(keeps<order_rule::retry_inside_retry>,
                 "a `retry` inside a retry multiplies the attempts: write one `retry(3)` in the "
                 "place of both, "
                 "where the inner one stands; or wrap the outer one in "
                 "allow<order_rule::retry_inside_retry>(...)");
   static_assert(
-      keeps<layer::breaker, layer::retry, order_rule::breaker_outside_retry>,
+      keeps<order_rule::breaker_outside_retry>,
       "a `breaker` outside a retry sees one failure where there were several, and the retry goes "
       "on against a peer that is down: write `retry(3) | breaker()`; or wrap the breaker in "
       "allow<order_rule::breaker_outside_retry>(...)");
   static_assert(
-      keeps<layer::rate, layer::retry, order_rule::rate_outside_retry> &&
-          keeps<layer::rate, layer::hedge, order_rule::rate_outside_retry>,
+      keeps<order_rule::rate_outside_retry>,
       "a `rate` outside a retry or hedge counts calls and not attempts, and the peer is asked more "
       "often than it says: write `retry(3) | rate(100)` or `hedge() | rate(100)`; or wrap the rate "
       "in allow<order_rule::rate_outside_retry>(...)");
   static_assert(
-      keeps<layer::hedge, layer::retry, order_rule::hedge_outside_retry>,
+      keeps<order_rule::hedge_outside_retry>,
       "a `hedge` outside a retry lets both of its attempts be tried again, side by side: write "
       "`retry(2) | hedge()`; or wrap the hedge in allow<order_rule::hedge_outside_retry>(...)");
   static_assert(
-      keeps<layer::hedge, layer::idempotent, order_rule::hedge_outside_idempotent>,
+      keeps<order_rule::hedge_outside_idempotent>,
       "a `hedge` outside an idempotent sends nothing: its second attempt has the same operation id "
       "and joins the first; write `idempotent() | hedge()`; or wrap the hedge in "
       "allow<order_rule::hedge_outside_idempotent>(...)");
   static_assert(
-      keeps<layer::retry, layer::fallback, order_rule::fallback_inside_retry> &&
-          keeps<layer::hedge, layer::fallback, order_rule::fallback_inside_retry>,
+      keeps<order_rule::fallback_inside_retry>,
       "a `fallback` inside a retry or hedge hides every failure from it, and nothing is tried "
       "again: write `fallback(...) | retry(2)` or `fallback(...) | hedge()`; or wrap the layer "
       "outside it in allow<order_rule::fallback_inside_retry>(...)");
   static_assert(
-      keeps<layer::breaker, layer::fallback, order_rule::fallback_inside_breaker>,
+      keeps<order_rule::fallback_inside_breaker>,
       "a `fallback` inside a breaker hides every failure from it, and it never opens: write "
       "`fallback(...) | breaker()`; or wrap the breaker in "
       "allow<order_rule::fallback_inside_breaker>(...)");
   static_assert(
-      keeps<layer::idempotent, layer::fallback, order_rule::fallback_inside_idempotent>,
+      keeps<order_rule::fallback_inside_idempotent>,
       "a `fallback` inside an idempotent has its stopgap recorded as the answer of the operation: "
       "write `fallback(...) | idempotent()`; or wrap the idempotent in "
       "allow<order_rule::fallback_inside_idempotent>(...)");
   static_assert(
-      keeps<layer::retry, layer::shadow, order_rule::shadow_inside_retry> &&
-          keeps<layer::hedge, layer::shadow, order_rule::shadow_inside_retry>,
+      keeps<order_rule::shadow_inside_retry>,
       "a `shadow` inside a retry or hedge mirrors each attempt, and most of them when the primary "
       "is in trouble: write `shadow(retry(2) | primary, mirror)`; or wrap the layer outside it in "
       "allow<order_rule::shadow_inside_retry>(...)");
