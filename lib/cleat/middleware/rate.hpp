@@ -41,7 +41,7 @@ class rate : public stage {
       : settings_(settings_of(calls, per)), buckets_(settings_) {}
 
   /// So many may go at once after a quiet time. At first as many as a tenth of a second gives, and
-  /// at least 1: then a delay of timers and of the event loop costs no throughput.
+  /// at least 1: calls come unevenly, and need not wait for that alone.
   [[nodiscard]] rate burst(std::uint32_t calls) && {
     settings_.burst = std::max(calls, 1U);
     return std::move(*this).again();
