@@ -261,6 +261,27 @@ BOOST_AUTO_TEST_CASE(the_answer_that_was_not_asked_for_longest_makes_room) {
   BOOST_TEST(*ask(time, service, b) == "it 4");
 }
 
+BOOST_AUTO_TEST_CASE(a_busy_peer_pushes_out_no_answer_of_another_unless_there_is_one_window) {
+  for (bool const one : {false, true}) {
+    world time{1};
+    script s;
+    auto make = [&] {
+      auto i = idempotent().answers_max(2);
+      return one ? std::move(i).one_window() : std::move(i);
+    };
+    auto service = make() | scripted(s);
+    call quiet = time.new_call();
+    quiet.peer = "quiet";
+    BOOST_TEST(*ask(time, service, quiet) == "it 1");
+    for (int i = 0; i < 5; ++i) {
+      call c = time.new_call();
+      c.peer = "busy";
+      BOOST_TEST(ask(time, service, c).has_value());
+    }
+    BOOST_TEST(*ask(time, service, quiet) == (one ? "it 7" : "it 1"));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_failure_is_no_answer) {
   world time{1};
   script s;

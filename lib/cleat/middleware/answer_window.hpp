@@ -61,6 +61,8 @@ struct answer_bounds {
 template <class Value>
 class answer_window {
  public:
+  using settings = answer_bounds;
+
   struct found {
     Value const& answer;  ///< good until the next `record`
     duration age;         ///< since it was recorded

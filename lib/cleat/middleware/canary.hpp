@@ -48,18 +48,8 @@ class canary_service {
         part_(std::move(part)),
         key_(std::move(key)) {}
 
-  auto operator()(request q, call const& c) {
-    bool const taken = takes(q, c);
-    if (taken) notify(c.events, layer_acted{c, action::canary_taken});
-    using of_stable = decltype(stable_(std::move(q), c));
-    using of_candidate = decltype(candidate_(std::move(q), c));
-    if constexpr (std::same_as<of_stable, of_candidate>) {
-      if (taken) return candidate_(std::move(q), c);
-      return stable_(std::move(q), c);
-    } else {
-      return one_of_them(taken, std::move(q), c);
-    }
-  }
+  auto operator()(request&& q, call const& c) { return pass(std::move(q), c); }
+  auto operator()(request const& q, call const& c) { return pass(q, c); }
 
   [[nodiscard]] description describe() const {
     std::uint32_t const parts = part_->parts();
@@ -85,6 +75,28 @@ class canary_service {
     } else {
       return part_->holds(std::string_view{key});
     }
+  }
+
+  template <class Q>
+  auto pass(Q&& q, call const& c) {
+    bool const taken = takes(q, c);
+    if (taken) notify(c.events, layer_acted{c, action::canary_taken});
+    using of_stable = decltype(to(stable_, std::forward<Q>(q), c));
+    using of_candidate = decltype(to(candidate_, std::forward<Q>(q), c));
+    if constexpr (std::same_as<of_stable, of_candidate>) {
+      if (taken) return to(candidate_, std::forward<Q>(q), c);
+      return to(stable_, std::forward<Q>(q), c);
+    } else {
+      return one_of_them(taken, std::forward<Q>(q), c);
+    }
+  }
+  template <class S>
+  static auto to(S& s, request&& q, call const& c) {
+    return s(std::move(q), c);
+  }
+  template <class S>
+  static auto to(S& s, request const& q, call const& c) {
+    return ask_with_copy(s, q, c);
   }
 
   task<result<response>> one_of_them(bool taken, request q, call c) {

@@ -93,8 +93,7 @@ class fallback : public stage {
       used(c, why, c.now());
       co_return stopgap;
     } else {
-      Request kept = q;
-      auto r = co_await next(std::move(q), c);
+      auto r = co_await ask_with_copy(next, q, c);
       if (r) co_return r;
       failure const why = r.error();
       bool const cancelled = co_await this_chain::cancelled;
@@ -105,20 +104,20 @@ class fallback : public stage {
         if (began >= c.deadline() || (acted && !c.repeatable)) co_return r;
         call other = c;
         other.attempt += why.attempts();
-        auto stopgap = co_await instead_(std::move(kept), other);
+        auto stopgap = co_await instead_(std::move(q), other);
         co_return told(std::move(stopgap), c, why, began);
       } else {
-        using given = decltype(give(kept, why, c));
+        using given = decltype(give(q, why, c));
         using outcome = typename detail::stopgap_outcome<given>::type;
         static_assert(std::constructible_from<result<response>, outcome>,
                       "the function of a fallback gives a response, a result of it, or something "
                       "awaitable that gives one of these");
         if constexpr (AwaitableInTask<given>) {
           if (began >= c.deadline()) co_return r;
-          auto stopgap = co_await give(kept, why, c);
+          auto stopgap = co_await give(q, why, c);
           co_return told(result<response>(std::move(stopgap)), c, why, began);
         } else {
-          result<response> stopgap(give(kept, why, c));
+          result<response> stopgap(give(q, why, c));
           co_return told(std::move(stopgap), c, why, began);
         }
       }

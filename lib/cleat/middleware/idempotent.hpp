@@ -4,6 +4,7 @@
 #include <cleat/base/events.hpp>
 #include <cleat/middleware/answer_window.hpp>
 #include <cleat/middleware/middleware.hpp>
+#include <cleat/middleware/per_peer.hpp>
 
 #include <algorithm>
 #include <concepts>
@@ -11,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <unordered_map>
 #include <utility>
@@ -32,11 +34,15 @@ class operations_base {
 template <class Response>
 class operations final : public operations_base {
  public:
-  operations(answer_bounds b, std::size_t flights_max) : answers(b), flights_max_(flights_max) {}
+  operations(answer_bounds b, bool one_window, std::size_t flights_max)
+      : answers_(b), one_window_(one_window), flights_max_(flights_max) {}
 
   class seat;
 
-  answer_window<Response> answers;
+  /// The answers of this peer. (Beyond the bound of peers several share one.)
+  [[nodiscard]] answer_window<Response>& answers_of(std::string_view peer) {
+    return answers_.of(one_window_ ? std::string_view{} : peer);
+  }
 
  private:
   /// An operation under way: one call asks, others wait for what it hears.
@@ -50,6 +56,8 @@ class operations final : public operations_base {
   using table =
       std::unordered_map<operation_key, flight, operation_key::hash, operation_key::equal>;
 
+  per_peer<answer_window<Response>> answers_;
+  bool one_window_;
   table flights_;
   std::size_t flights_max_;
 };
@@ -103,7 +111,8 @@ class operations<Response>::seat {
       give_all(r);
       auto node = in_.flights_.extract(position());
       flight_ = nullptr;
-      in_.answers.record(std::move(node.key()), *r, now);
+      auto& answers = in_.answers_of(node.key().peer);
+      answers.record(std::move(node.key()), *r, now);
       return r;
     }
     failure const heard = r.error();
@@ -192,8 +201,8 @@ inline constexpr char tag_of = 0;
 /// gives it the same number. Requests are not compared.
 ///
 /// - A call for an operation that succeeded a while ago gets the recorded answer: 1,000 answers of
-/// all peers together are kept, each for 300 s from when it was recorded. Failures are not recorded:
-/// one that may have acted is no answer, and one that was rejected may be asked again.
+/// each peer are kept, each for 300 s from when it was recorded. Failures are not recorded: one that
+/// may have acted is no answer, and one that was rejected may be asked again.
 /// - A call for one that is under way joins it: it waits, by its own deadline and its own
 /// cancellation, and gets the same answer or the same failure. If it gives up before, it fails as
 /// `maybe_executed`.
@@ -213,7 +222,7 @@ class idempotent : public stage {
 
   idempotent() = default;
 
-  /// At most so many answers, of all peers together; at most 1,000,000. 0: only joins.
+  /// At most so many answers of each peer; at most 1,000,000. 0: only joins.
   [[nodiscard]] idempotent answers_max(std::size_t n) && {
     bounds_.answers_max = std::min(n, answer_bounds::answers_limit);
     return std::move(*this);
@@ -223,7 +232,12 @@ class idempotent : public stage {
     bounds_.keeps = std::clamp(d, duration::zero(), answer_bounds::keeps_limit);
     return std::move(*this);
   }
-  /// At most so many operations under way at once.
+  /// One window for all peers: `answers_max` is then a bound of all answers together.
+  [[nodiscard]] idempotent one_window() && {
+    one_window_ = true;
+    return std::move(*this);
+  }
+  /// At most so many operations under way at once, of all peers together.
   [[nodiscard]] idempotent under_way_max(std::size_t n) && {
     flights_max_ = n;
     return std::move(*this);
@@ -235,7 +249,7 @@ class idempotent : public stage {
     static_assert(std::copy_constructible<response>,
                   "idempotent gives one answer to several callers: the response must be copyable");
     auto& known = of<response>();
-    if (auto const before = known.answers.find({c.peer, c.operation}, c.now())) {
+    if (auto const before = known.answers_of(c.peer).find({c.peer, c.operation}, c.now())) {
       response again = before->answer;
       notify(c.events, layer_acted{c, action::idempotent_replayed, nullptr, before->age});
       co_return again;
@@ -266,7 +280,7 @@ class idempotent : public stage {
 
   [[nodiscard]] std::string describe() const {
     return "idempotent(" + std::to_string(bounds_.answers_max) + " answers, " +
-           to_text(bounds_.keeps) + ")";
+           to_text(bounds_.keeps) + (one_window_ ? ", one window)" : ")");
   }
 
  private:
@@ -283,12 +297,14 @@ class idempotent : public stage {
     auto it = std::find_if(known_.begin(), known_.end(),
                            [&](of_a_type const& each) { return each.response == tag; });
     if (it == known_.end()) {
-      it = known_.insert(it, of_a_type{tag, std::make_unique<operations>(bounds_, flights_max_)});
+      it = known_.insert(
+          it, of_a_type{tag, std::make_unique<operations>(bounds_, one_window_, flights_max_)});
     }
     return static_cast<operations&>(*it->operations);
   }
 
   answer_bounds bounds_;
+  bool one_window_ = false;
   std::size_t flights_max_ = 10'000;
   std::vector<of_a_type> known_;
 };
