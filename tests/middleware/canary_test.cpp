@@ -193,7 +193,7 @@ BOOST_AUTO_TEST_CASE(services_of_different_kinds_are_one) {
   watcher w;
   auto part = std::make_shared<share>(allowing(0, {"new"}, {}));
   // `observe` gives something else than a task.
-  auto service = cleat::retry(2) |
+  auto service = cleat::allow<cleat::order_rule::observe_inside_others>(cleat::retry(2)) |
                  canary(answering("stable"), cleat::observe(w) | answering("candidate"), part);
   BOOST_TEST(ask(time, service, "new") == "candidate it");
   BOOST_TEST(ask(time, service, "old") == "stable it");
