@@ -246,6 +246,44 @@ BOOST_AUTO_TEST_CASE(when_both_fail_the_first_ones_reason_is_told_with_the_worst
   BOOST_TEST(r.error().attempts() == 2U);
 }
 
+BOOST_AUTO_TEST_CASE(ends_as_the_earlier_success_or_the_later_failure) {
+  numbers draw{11};
+  world time{1};
+  script s;
+  retry_budget::settings plenty;
+  plenty.deposit = 1;
+  std::size_t calls_of_two = 0;
+  for (int n = 0; n < 500; ++n) {
+    // No two of these moments are one.
+    auto const delay = std::chrono::milliseconds{3 * draw.below(30)};
+    auto const first = std::chrono::milliseconds{3 * draw.below(60) + 1};
+    auto const second = delay + std::chrono::milliseconds{3 * draw.below(30) + 2};
+    bool const first_good = draw.below(2) == 0;
+    bool const second_good = draw.below(2) == 0;
+    act const bad = fails(0ms, kind::reset, certainty::maybe_executed);
+    s.acts = {first_good ? takes(first) : bad, second_good ? takes(second - delay) : bad};
+    s.acts[0].takes = first;
+    s.acts[1].takes = second - delay;
+    s.attempts.clear();
+    auto service = hedge().after(delay).budget(plenty) | scripted(s);
+    time_point const began = time.now();
+    auto const r = ask(time, service);
+
+    bool const two = first > delay;
+    duration ends = first;
+    if (two && second_good && (!first_good || second < first)) ends = second;
+    if (two && !second_good && !first_good) ends = std::max(first, second);
+    BOOST_REQUIRE(s.attempts.size() == (two ? 2U : 1U));
+    BOOST_REQUIRE((time.now() - began == ends));
+    BOOST_REQUIRE(r.has_value() == (first_good || (two && second_good)));
+    if (r) BOOST_REQUIRE(*r == (ends == first ? "it by 1" : "it by 2"));
+    BOOST_REQUIRE(s.under_way == 0);
+    calls_of_two += two ? 1 : 0;
+  }
+  BOOST_TEST(calls_of_two > 100U);
+  BOOST_TEST(time.leftovers().empty());
+}
+
 BOOST_AUTO_TEST_CASE(an_exception_of_either_passes_when_the_other_has_ended) {
   for (bool const first_throws : {true, false}) {
     world time{1};

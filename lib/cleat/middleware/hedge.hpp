@@ -135,58 +135,14 @@ class hedge : public stage {
   }
 
   template <class Request, class Next>
-  task<result<response_of<Next>>> operator()(Request q, call c, Next& next) {
-    if (!c.repeatable) {
-      auto r = co_await next(std::move(q), c);
-      co_return r;
-    }
+  task<result<response_of<Next>>> operator()(Request q, call const& c, Next& next) {
+    if (!c.repeatable) return alone(next, std::move(q), c, nullptr, nullptr);
     retry_budget& budget = shared_ ? *shared_ : budgets_.of(c.peer);
-    budget.deposit();
     latency_window* const window = fixed_ ? nullptr : &windows_.of(c.peer);
-    time_point const began = c.now();
-    time_point const due = second_due(window, began);
-    if (due >= c.deadline()) {
-      auto r = co_await next(std::move(q), c);
-      if (r && window != nullptr) window->add(c.now() - began);
-      co_return r;
-    }
-
-    using race = detail::race<response_of<Next>>;
-    environment& env = co_await this_chain::environment;
-    race both;
-    Request again = q;
-    call beside = c;
-    time_point sent = never;
-    scope attempts{env};
-    both.started();
-    attempts.spawn(run(next, std::move(q), c, both, race::first));
-    auto const in_time = co_await both.news.wait(due);
-    time_point const now = c.now();
-    bool const late = !both.is_over() && in_time.error().why() == kind::timed_out;
-    if (late && !env.cancelled() && now < c.deadline()) {
-      if (budget.withdraw(now)) {
-        ++beside.attempt;
-        sent = now;
-        notify(c.events, layer_acted{beside, action::hedge_sent, nullptr, now - began});
-        both.started();
-        attempts.spawn(run(next, std::move(again), beside, both, race::second));
-      } else {
-        notify(c.events, layer_acted{c, action::hedge_budget_empty, nullptr, now - began});
-      }
-    }
-    while (!both.is_over()) {
-      auto const told = co_await both.news.wait();
-      if (!told) break;  // cancelled
-    }
-    time_point const ended = c.now();
-    attempts.cancel();
-    co_await attempts.join();
-    bool const second_won = both.won_by(race::second);
-    if (second_won) notify(c.events, layer_acted{beside, action::hedge_won, nullptr, ended - sent});
-    auto r = std::move(both).take();
-    if (r && window != nullptr)
-      window->add(second_won ? at_least(ended - began, due - began) : ended - began);
-    co_return r;
+    std::optional<duration> const delay = delay_by(window);
+    if (!delay || saturated_add(c.now(), *delay) >= c.deadline())
+      return alone(next, std::move(q), c, &budget, window);
+    return raced(next, std::move(q), c, budget, window, *delay);
   }
 
   /// "hedge(p95)", "hedge(p99.9, at first 50 ms)", "hedge(after 50 ms, shared budget)".
@@ -219,13 +175,70 @@ class hedge : public stage {
     return std::max(took, delay + delay / 8);
   }
 
-  /// When the second attempt is to be sent, if the first one began at `began`.
-  [[nodiscard]] time_point second_due(latency_window const* window,
-                                      time_point began) const noexcept {
+  /// After how long the second attempt is to be sent, if ever.
+  [[nodiscard]] std::optional<duration> delay_by(latency_window const* window) const noexcept {
     std::optional<duration> delay = fixed_;
     if (window != nullptr) delay = window->quantile();
-    if (!delay) delay = at_first_;
-    return delay ? saturated_add(began, *delay) : never;
+    return delay ? delay : at_first_;
+  }
+
+  template <class Request, class Next>
+  static task<result<response_of<Next>>> alone(Next& next, Request q, call c, retry_budget* budget,
+                                               latency_window* window) {
+    if (budget != nullptr) budget->deposit();
+    time_point const began = c.now();
+    auto r = co_await next(std::move(q), c);
+    if (r && window != nullptr) window->add(c.now() - began);
+    co_return r;
+  }
+
+  template <class Request, class Next>
+  static task<result<response_of<Next>>> raced(Next& next, Request q, call c, retry_budget& budget,
+                                               latency_window* window, duration delay) {
+    using race = detail::race<response_of<Next>>;
+    budget.deposit();
+    environment& env = co_await this_chain::environment;
+    race both;
+    Request again = q;
+    scope attempts{env};
+    time_point const began = c.now();
+    time_point sent = never;
+    both.started();
+    attempts.spawn(run(next, std::move(q), c, both, race::first));
+    bool late = false;
+    {
+      auto const in_time = co_await both.news.wait(saturated_add(began, delay));
+      late = !both.is_over() && in_time.error().why() == kind::timed_out;
+    }
+    time_point const now = c.now();
+    if (late && !env.cancelled() && now < c.deadline()) {
+      if (budget.withdraw(now)) {
+        sent = now;
+        notify(c.events, layer_acted{second_of(c), action::hedge_sent, nullptr, now - began});
+        both.started();
+        attempts.spawn(run(next, std::move(again), second_of(c), both, race::second));
+      } else {
+        notify(c.events, layer_acted{c, action::hedge_budget_empty, nullptr, now - began});
+      }
+    }
+    while (!both.is_over()) {
+      auto const told = co_await both.news.wait();
+      if (!told) break;  // cancelled
+    }
+    time_point const ended = c.now();
+    attempts.cancel();
+    co_await attempts.join();
+    bool const second_won = both.won_by(race::second);
+    if (second_won)
+      notify(c.events, layer_acted{second_of(c), action::hedge_won, nullptr, ended - sent});
+    if (window != nullptr && (second_won || both.won_by(race::first)))
+      window->add(second_won ? at_least(ended - began, delay) : ended - began);
+    co_return std::move(both).take();
+  }
+
+  static call second_of(call c) noexcept {
+    ++c.attempt;
+    return c;
   }
 
   template <class Request, class Next>
