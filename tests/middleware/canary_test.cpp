@@ -208,9 +208,9 @@ BOOST_AUTO_TEST_CASE(says_what_it_is_made_of) {
   BOOST_TEST(to_text(cleat::describe(service)) ==
              "canary(5 %)\n"
              "  stable: retry(2)\n"
-             "  a function\n"
+             "          a function\n"
              "  candidate: deadline(1 s)\n"
-             "  a function\n");
+             "             a function\n");
   auto const percent = [&](std::uint32_t parts) {
     part->set(parts);
     return service.describe().what;

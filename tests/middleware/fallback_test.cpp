@@ -275,9 +275,9 @@ BOOST_AUTO_TEST_CASE(says_what_it_is_and_stands_where_it_should) {
   BOOST_TEST(cleat::to_text(cleat::describe(both)) ==
              "fallback\n"
              "  instead: retry(2)\n"
-             "  a function\n"
-             "  retry(3)\n"
-             "  a function\n");
+             "           a function\n"
+             "retry(3)\n"
+             "a function\n");
 }
 
 BOOST_AUTO_TEST_CASE(conforms) {

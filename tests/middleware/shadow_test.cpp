@@ -382,7 +382,7 @@ BOOST_AUTO_TEST_CASE(says_what_it_is_made_of) {
              "deadline(5 s)\n"
              "shadow(64 at once)\n"
              "  primary: retry(2)\n"
-             "  service\n"
+             "           service\n"
              "  mirror: service\n");
 }
 

@@ -88,14 +88,26 @@ BOOST_AUTO_TEST_CASE(a_connection_says_where_it_goes) {
   BOOST_TEST(describe(lamp).what == "per_call([2001:db8::1]:9000)");
 }
 
-BOOST_AUTO_TEST_CASE(what_has_several_ways_below_it_is_indented) {
+BOOST_AUTO_TEST_CASE(ways_that_have_a_name_are_indented) {
   BOOST_TEST(to_text(forked()) ==
              "first\n"
-             "  second\n"
-             "    a: left\n"
-             "    b: right\n"
-             "    below right\n"
-             "  mirror: third\n");
+             "  mirror: third\n"
+             "second\n"
+             "  a: left\n"
+             "  b: right\n"
+             "     below right\n");
+  auto const deep = description{"first"}.over(forked(), "way").over(description{"last"}, "other");
+  BOOST_TEST(to_text(deep) ==
+             "first\n"
+             "  way: first\n"
+             "         mirror: third\n"
+             "       second\n"
+             "         a: left\n"
+             "         b: right\n"
+             "            below right\n"
+             "  other: last\n");
+  auto const nameless = description{"first"}.over(description{"one"}).over(description{"two"});
+  BOOST_TEST(to_text(nameless) == "first\n  - one\ntwo\n");
 }
 
 BOOST_AUTO_TEST_CASE(a_canary_says_both_ways) {
@@ -105,7 +117,7 @@ BOOST_AUTO_TEST_CASE(a_canary_says_both_ways) {
              "deadline(1 s)\n"
              "canary(5.5 %)\n"
              "  stable: retry(3)\n"
-             "  a function\n"
+             "          a function\n"
              "  candidate: a function\n");
 }
 

@@ -9,16 +9,23 @@
 namespace cleat {
 namespace {
 
-void write(std::ostream& out, description const& d, std::size_t depth) {
-  description const* at = &d;
-  for (;;) {
-    out << std::string(2 * depth, ' ');
-    if (!at->as.empty()) out << at->as << ": ";
-    out << at->what << '\n';
-    if (at->below.size() != 1) break;
-    at = &at->below.front();
+/// `indent` stands in front of each line but the first.
+void write(std::ostream& out, description const& d, std::string const& indent) {
+  out << d.what << '\n';
+  description const* straight_on = nullptr;
+  for (description const& each : d.below) {
+    if (each.as.empty()) straight_on = &each;
   }
-  for (description const& each : at->below) write(out, each, depth + 1);
+  for (description const& each : d.below) {
+    if (&each == straight_on) continue;
+    std::string const name = each.as.empty() ? "- " : each.as + ": ";
+    out << indent << "  " << name;
+    write(out, each, indent + std::string(2 + name.size(), ' '));
+  }
+  if (straight_on != nullptr) {
+    out << indent;
+    write(out, *straight_on, indent);
+  }
 }
 
 std::string quoted(std::string_view s) {
@@ -52,7 +59,7 @@ description description::over(description under, std::string way) && {
 }
 
 std::ostream& operator<<(std::ostream& out, description const& d) {
-  write(out, d, 0);
+  write(out, d, {});
   return out;
 }
 

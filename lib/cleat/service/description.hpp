@@ -26,10 +26,14 @@ class description {
   std::vector<description> below;
 };
 
-/// A line for each layer, the outermost first, what has several ways below it indented:
+/// A line for each layer, the outermost first. Ways that have a name are indented; what stands below
+/// without one goes straight on:
 ///
 /// ```
 /// deadline(5 s)
+/// fallback
+///   instead: retry(2)
+///            persistent(192.0.2.2:9000)
 /// retry(2, 1500 ms each)
 /// persistent(192.0.2.1:9000)
 /// ```
