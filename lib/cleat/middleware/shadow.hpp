@@ -227,7 +227,8 @@ class shadow_service {
     void primary_ended(result<response> const* r) noexcept {
       try {
         if (r != nullptr) primary.emplace(*r);
-      } catch (...) {  // then there is nothing to compare with
+      } catch (...) {
+        primary.reset();  // nothing to compare with
       }
       ended.set();
     }
@@ -288,10 +289,9 @@ class shadow_service {
       if (!std::invoke(b->compare, primary, its)) {
         b->tell(p->of, action::shadow_differed, nullptr, took);
       }
-      co_return;
-    } catch (...) {  // told below
+    } catch (...) {
+      b->tell(p->of, action::shadow_failed, &why, p->of.now() - began);
     }
-    b->tell(p->of, action::shadow_failed, &why, p->of.now() - began);
   }
 
   Primary primary_;
