@@ -265,6 +265,26 @@ BOOST_AUTO_TEST_CASE(a_cancelled_call_leaves_the_queue) {
   BOOST_TEST(p.asked.size() == 2U);
 }
 
+BOOST_AUTO_TEST_CASE(a_call_that_waits_for_its_next_attempt_keeps_no_place) {
+  world w{1};
+  int asks = 0;
+  auto flaky = [&](std::string q, call c) -> task<result<std::string>> {
+    auto const slept = co_await cleat::sleep_until(c.now() + 10ms);
+    if (!slept) co_return slept.error();
+    if (++asks == 1) co_return failure{kind::refused, certainty::not_sent};
+    co_return q + " done";
+  };
+  auto service =
+      cleat::retry(2).wait(cleat::backoff::additive(100ms, 0ms)) | limit(1) | std::move(flaky);
+  asked a{w, service, w.new_call()};
+  w.run_for(50ms);
+  asked b{w, service, w.new_call()};
+  w.run_for(50ms);
+  BOOST_TEST((b.succeeded() && b.ended_at == 60ms));
+  w.run_for(1s);
+  BOOST_TEST((a.succeeded() && a.ended_at == 120ms));
+}
+
 BOOST_AUTO_TEST_CASE(a_place_that_comes_too_late_is_given_on) {
   for (bool const by_deadline : {false, true}) {
     world w{1};

@@ -136,12 +136,18 @@ BOOST_AUTO_TEST_CASE(a_call_whose_token_comes_too_late_fails_at_once_and_takes_n
   BOOST_TEST(late.got->error().detail() == "rate of 10/s");
   BOOST_TEST((log.acts == 1 && log.last == action::rate_rejected && log.has_why));
   BOOST_TEST((log.elapsed == 100ms));
+  w.run_for(1us);
+  asked later{w, service, c};
+  w.run_for(0ms);
+  BOOST_REQUIRE(later.failed_as(kind::overloaded));
+  BOOST_TEST((later.got->error().retry_after() == 100ms));  // rounded up
+  w.run_for(-1us + 1ms);
   c = w.new_call();
   c.events = &events;
   c.tighten(w.now() + 101ms);
   asked in_time{w, service, c};
   w.run_for(0ms);
-  BOOST_TEST((log.last == action::rate_delayed && log.elapsed == 100ms && !log.has_why));
+  BOOST_TEST((log.last == action::rate_delayed && log.elapsed == 99ms && !log.has_why));
   w.run_for(1s);
   BOOST_TEST((in_time.succeeded() && in_time.ended_at == 100ms));
 }

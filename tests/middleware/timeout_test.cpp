@@ -90,6 +90,17 @@ class one {
     return *got;
   }
 
+  /// Cancelled before the service is asked.
+  result<std::string> ask_when_cancelled() {
+    auto late = [this]() -> task<result<std::string>> {
+      cleat::environment& env = co_await cleat::this_chain::environment;
+      env.cancel();
+      auto r = co_await service_(std::string{"it"}, c);
+      co_return r;
+    };
+    return w.run(late());
+  }
+
   heard log;
   world w{1};
   call c = w.new_call();
@@ -195,6 +206,13 @@ BOOST_AUTO_TEST_CASE(cancelling_the_call_cancels_the_service) {
   BOOST_TEST(f.ended == 1);
   BOOST_TEST(it.log.expired == 0);
   BOOST_TEST(it.w.leftovers().empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_cancelled_call_asks_nobody) {
+  foreign f;
+  one it{f};
+  BOOST_TEST(failed(it.ask_when_cancelled(), kind::cancelled, certainty::not_sent));
+  BOOST_TEST(f.asked == 0);
 }
 
 BOOST_AUTO_TEST_CASE(the_world_may_go_while_a_call_is_under_way) {

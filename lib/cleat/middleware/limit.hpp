@@ -2,6 +2,7 @@
 
 #include <cleat/base/clock.hpp>
 #include <cleat/base/events.hpp>
+#include <cleat/base/relay.hpp>
 #include <cleat/middleware/middleware.hpp>
 #include <cleat/middleware/per_peer.hpp>
 #include <cleat/middleware/waiting_line.hpp>
@@ -61,6 +62,79 @@ class turn final : public leaf {
   std::optional<kind> why_;
 };
 
+/// What a call is told that is not let in.
+[[nodiscard]] inline failure not_let_in(waiting_line::settings const& s, waiting_line::answer why) {
+  if (why != waiting_line::answer::no_place) {
+    bool const never_fits = why == waiting_line::answer::too_large;
+    return failure{never_fits ? kind::invalid : kind::overloaded, certainty::not_sent}.with_detail(
+        "limit of " + std::to_string(s.bytes_max) + " bytes");
+  }
+  std::string bound = "limit of " + std::to_string(s.under_way_max) + " calls";
+  if (s.waiting_max != 0) bound += ", and " + std::to_string(s.waiting_max) + " that wait";
+  return failure{kind::overloaded, certainty::not_sent}.with_detail(bound);
+}
+
+/// A call under a limit. Costs no coroutine.
+template <class Request, class Next>
+class limited final : public relay<limited<Request, Next>> {
+  using awaitable = decltype(std::declval<Next&>()(std::declval<Request>(), std::declval<call>()));
+
+ public:
+  limited(waiting_line& line, std::size_t bytes, Request&& q, call const& c, Next& next)
+      : line_(line), next_(next), request_(std::move(q)), call_(c), place_(line, bytes) {}
+
+  bool step() {
+    if (below_) return true;
+    if (!turn_) {
+      auto const answer = place_.enter();
+      if (answer == waiting_line::answer::waits) {
+        notify(call_.events, layer_acted{call_, action::limit_queued});
+        since_ = call_.now();
+        turn_.emplace([&] { return turn(place_, call_.deadline()); });
+        if (this->wait_for(*turn_)) return false;
+      } else if (answer != waiting_line::answer::under_way) {
+        failed_ = not_let_in(line_.with(), answer);
+        notify(call_.events, layer_acted{call_, action::limit_rejected, &*failed_});
+        return true;
+      }
+    }
+    if (turn_ && !has_its_place()) return true;
+    below_.emplace([&] { return next_(std::move(request_), call_); });
+    return !this->wait_for(*below_);
+  }
+
+  result<response_of<Next>> await_resume() {
+    place_.leave();  // whoever awaits may keep us longer
+    this->rethrow();
+    if (failed_) return *failed_;
+    return below_->resume();
+  }
+
+ private:
+  bool has_its_place() {
+    auto const in_vain = turn_->resume();
+    if (!in_vain) return true;
+    bool const dropped = in_vain == kind::overloaded;
+    failed_ = failure{*in_vain, certainty::not_sent}.with_detail(
+        dropped ? "dropped from the queue for a younger call" : "waiting for a place");
+    if (dropped) {
+      notify(call_.events,
+             layer_acted{call_, action::limit_dropped, &*failed_, call_.now() - since_});
+    }
+    return false;
+  }
+
+  waiting_line& line_;
+  Next& next_;
+  Request request_;
+  call call_;
+  waiting_line::place place_;
+  time_point since_{};
+  std::optional<held<turn>> turn_;
+  std::optional<failure> failed_;
+  std::optional<held<awaitable>> below_;
+};
+
 class weightless {
  public:
   template <class Request>
@@ -83,7 +157,7 @@ class weightless {
 /// - `invalid`: the request alone has more bytes than the bound.
 /// - `timed_out`, `cancelled` while waiting.
 ///
-/// A place is free again when `next` has ended. Events: `limit_queued`, `limit_rejected`,
+/// A place is free again when `next` has ended. Allocates nothing for a call. Events: `limit_queued`, `limit_rejected`,
 /// `limit_dropped` (with how long it had waited).
 template <class SizeOf = detail::weightless>
 class limit : public stage {
@@ -127,20 +201,10 @@ class limit : public stage {
   }
 
   template <class Request, class Next>
-  task<result<response_of<Next>>> operator()(Request q, call c, Next& next) {
+  auto operator()(Request q, call const& c, Next& next) {
     waiting_line& line = shared_ ? *shared_ : lines_.of(c.peer);
-    waiting_line::place mine{line, static_cast<std::size_t>(std::invoke(size_of_, q))};
-    auto const answer = mine.enter();
-    if (answer == waiting_line::answer::waits) {
-      notify(c.events, layer_acted{c, action::limit_queued});
-      time_point const since = c.now();
-      auto const in_vain = co_await detail::turn(mine, c.deadline());
-      if (in_vain) co_return ended(c, *in_vain, since);
-    } else if (answer != waiting_line::answer::under_way) {
-      co_return refused(c, answer);
-    }
-    auto r = co_await next(std::move(q), c);
-    co_return r;
+    auto const bytes = static_cast<std::size_t>(std::invoke(size_of_, std::as_const(q)));
+    return detail::limited<Request, Next>{line, bytes, std::move(q), c, next};
   }
 
   [[nodiscard]] std::string describe() const {
@@ -172,32 +236,6 @@ class limit : public stage {
   }
   [[nodiscard]] bool drops() const noexcept {
     return settings_.full == waiting_line::when_full::drop_oldest && settings_.waiting_max != 0;
-  }
-
-  [[nodiscard]] failure refused(call const& c, waiting_line::answer answer) const {
-    bool const by_bytes = answer != waiting_line::answer::no_place;
-    bool const never_fits = answer == waiting_line::answer::too_large;
-    auto const why =
-        failure{never_fits ? kind::invalid : kind::overloaded, certainty::not_sent}.with_detail(
-            by_bytes ? bytes_bound() : places_bound());
-    notify(c.events, layer_acted{c, action::limit_rejected, &why});
-    return why;
-  }
-  [[nodiscard]] failure ended(call const& c, kind in_vain, time_point since) const {
-    auto const why = failure{in_vain, certainty::not_sent};
-    if (in_vain != kind::overloaded) return why.with_detail("waiting for a place");
-    auto const dropped = why.with_detail("dropped from the queue for a younger call");
-    notify(c.events, layer_acted{c, action::limit_dropped, &dropped, c.now() - since});
-    return dropped;
-  }
-  [[nodiscard]] std::string bytes_bound() const {
-    return "limit of " + std::to_string(settings_.bytes_max) + " bytes";
-  }
-  [[nodiscard]] std::string places_bound() const {
-    std::string says = "limit of " + std::to_string(settings_.under_way_max) + " calls";
-    if (settings_.waiting_max != 0)
-      says += ", and " + std::to_string(settings_.waiting_max) + " that wait";
-    return says;
   }
 
   waiting_line::settings settings_;

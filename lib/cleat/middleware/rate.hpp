@@ -1,7 +1,8 @@
 #pragma once
 
-#include <cleat/base/event.hpp>
+#include <cleat/base/clock.hpp>
 #include <cleat/base/events.hpp>
+#include <cleat/base/relay.hpp>
 #include <cleat/middleware/middleware.hpp>
 #include <cleat/middleware/per_peer.hpp>
 #include <cleat/middleware/token_bucket.hpp>
@@ -11,10 +12,113 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
 namespace cleat {
+
+namespace detail {
+
+/// Waits until a token is there. Times come in their order, even those that are past: who finds a
+/// late timer does not overtake those who wait for it.
+class token_wait final : public leaf {
+ public:
+  explicit token_wait(time_point at) noexcept : at_(at) {}
+
+  /// Whether the time has come, for somebody who still wants it.
+  [[nodiscard]] bool await_resume() const noexcept { return !cancelled_ && !env().cancelled(); }
+
+ private:
+  void begin(bool cancelled) override {
+    cancelled_ = cancelled;
+    if (cancelled) return complete();
+    timer_.set(
+        env().executor(), at_, [](void* self) { static_cast<token_wait*>(self)->complete(); },
+        this);
+  }
+  void cancel() noexcept override {
+    cancelled_ = true;
+    timer_.unset();
+    complete_later();
+  }
+
+  time_point at_;
+  timer timer_;
+  bool cancelled_ = false;
+};
+
+/// "100/s", "6 in 60 s".
+[[nodiscard]] inline std::string rate_of(token_bucket::settings const& s) {
+  bool const a_second = s.per == std::chrono::seconds{1};
+  return std::to_string(s.tokens) + (a_second ? "/s" : " in " + to_text(s.per));
+}
+
+/// What a call is told that gets no token, and will not wait for so long.
+[[nodiscard]] inline failure no_token(token_bucket const& bucket, bool waits, duration wait) {
+  auto const& s = bucket.with();
+  bool const too_many = waits && !bucket.may_wait();
+  return failure{kind::overloaded, certainty::not_sent}
+      .with_detail(too_many ? std::to_string(s.waiting_max) + " wait for a token"
+                            : "rate of " + rate_of(s))
+      .with_retry_after(std::chrono::ceil<failure::duration>(wait));
+}
+
+/// A call under a rate. Costs no coroutine.
+template <class Request, class Next>
+class rated final : public relay<rated<Request, Next>> {
+  using awaitable = decltype(std::declval<Next&>()(std::declval<Request>(), std::declval<call>()));
+
+ public:
+  rated(token_bucket& bucket, bool waits, Request&& q, call const& c, Next& next)
+      : bucket_(bucket), next_(next), request_(std::move(q)), call_(c), waits_(waits) {}
+
+  bool step() {
+    if (below_) return true;
+    if (!token_) {
+      time_point const now = call_.now();
+      time_point const at = bucket_.next(now);
+      if (at > now && (!waits_ || !bucket_.may_wait() || at >= call_.deadline())) {
+        failed_ = no_token(bucket_, waits_, at - now);
+        notify(call_.events, layer_acted{call_, action::rate_rejected, &*failed_, at - now});
+        return true;
+      }
+      token_.emplace(bucket_, now);
+      if (token_->waits()) {
+        notify(call_.events, layer_acted{call_, action::rate_delayed, nullptr, at - now});
+        wait_.emplace([&] { return token_wait(at); });
+        if (this->wait_for(*wait_)) return false;
+      }
+    }
+    if (wait_ && !wait_->resume()) {
+      token_.reset();  // given back
+      failed_ = failure{kind::cancelled, certainty::not_sent}.with_detail("waiting for a token");
+      return true;
+    }
+    token_->use();
+    below_.emplace([&] { return next_(std::move(request_), call_); });
+    return !this->wait_for(*below_);
+  }
+
+  result<response_of<Next>> await_resume() {
+    this->rethrow();
+    if (failed_) return *failed_;
+    return below_->resume();
+  }
+
+ private:
+  token_bucket& bucket_;
+  Next& next_;
+  Request request_;
+  call call_;
+  bool waits_;
+  std::optional<token_bucket::token> token_;
+  std::optional<held<token_wait>> wait_;
+  std::optional<failure> failed_;
+  std::optional<held<awaitable>> below_;
+};
+
+}  // namespace detail
 
 /// At most so many calls a second to each peer: `rate(100)`, `rate(6, 1min)`.
 ///
@@ -32,6 +136,7 @@ namespace cleat {
 /// If the event loop stalls, those whose tokens came meanwhile go on one right after the other.
 ///
 /// Events: `rate_delayed` (with the wait), `rate_rejected` (with the wait that it would have been).
+/// Allocates nothing for a call that finds its token.
 class rate : public stage {
  public:
   static constexpr layer is = layer::rate;
@@ -70,31 +175,14 @@ class rate : public stage {
   }
 
   template <class Request, class Next>
-  task<result<response_of<Next>>> operator()(Request q, call c, Next& next) {
+  auto operator()(Request q, call const& c, Next& next) {
     token_bucket& bucket = shared_ ? *shared_ : buckets_.of(c.peer);
-    time_point const now = c.now();
-    time_point const at = bucket.next(now);
-    if (at > now && (!waits_ || !bucket.may_wait() || at >= c.deadline()))
-      co_return refused(c, bucket, at - now);
-    token_bucket::token mine{bucket, now};
-    if (mine.waits()) {
-      notify(c.events, layer_acted{c, action::rate_delayed, nullptr, at - now});
-      // Nobody sets it. Its times come in their order, even those that are past: who finds a late
-      // timer does not overtake those who wait for it.
-      event nothing;
-      auto const waited = co_await nothing.wait(at);
-      environment const& env = co_await this_chain::environment;
-      if (waited.error().why() != kind::timed_out || env.cancelled()) {
-        co_return failure{kind::cancelled, certainty::not_sent}.with_detail("waiting for a token");
-      }
-    }
-    mine.use();
-    auto r = co_await next(std::move(q), c);
-    co_return r;
+    return detail::rated<Request, Next>{bucket, waits_, std::move(q), c, next};
   }
 
   [[nodiscard]] std::string describe() const {
-    std::string says = "rate(" + how_many() + ", burst " + std::to_string(settings_.burst);
+    std::string says =
+        "rate(" + detail::rate_of(settings_) + ", burst " + std::to_string(settings_.burst);
     if (!waits_) says += ", nobody waits";
     if (shared_) says += ", shared";
     return says + ")";
@@ -115,21 +203,6 @@ class rate : public stage {
     buckets_ = per_peer<token_bucket>{settings_};
     if (shared_) return std::move(*this).shared();
     return std::move(*this);
-  }
-
-  [[nodiscard]] failure refused(call const& c, token_bucket const& bucket, duration wait) const {
-    bool const too_many = waits_ && !bucket.may_wait();
-    auto const why =
-        failure{kind::overloaded, certainty::not_sent}
-            .with_detail(too_many ? std::to_string(settings_.waiting_max) + " wait for a token"
-                                  : "rate of " + how_many())
-            .with_retry_after(std::chrono::ceil<failure::duration>(wait));
-    notify(c.events, layer_acted{c, action::rate_rejected, &why, wait});
-    return why;
-  }
-  [[nodiscard]] std::string how_many() const {
-    bool const a_second = settings_.per == std::chrono::seconds{1};
-    return std::to_string(settings_.tokens) + (a_second ? "/s" : " in " + to_text(settings_.per));
   }
 
   token_bucket::settings settings_;
