@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Pipelines in a wrong order do not compile, and the compiler's first lines say why and what to write instead.
 
 wrong_pipelines_test.py ROOT. With g++ and with clang++-19, as far as they are installed."""
@@ -132,6 +131,7 @@ folder = tempfile.TemporaryDirectory()  # of the prelude, precompiled by each
 def setUpModule():
     unittest.addModuleCleanup(folder.cleanup)
     pathlib.Path(folder.name, 'prelude.hpp').write_text(PRELUDE)
+    shutil.copytree(ROOT / 'lib', f'{folder.name}/lib')  # as it is now, whoever edits it meanwhile
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda name: TESTS[name].precompile(), INSTALLED))
 
@@ -148,7 +148,7 @@ class WrongPipelines:
 
     @classmethod
     def run_compiler(cls, *arguments, source=None):
-        return subprocess.run([cls.compiler, '-std=c++20', f'-I{ROOT}/lib', *arguments], input=source, text=True,
+        return subprocess.run([cls.compiler, '-std=c++20', f'-I{folder.name}/lib', *arguments], input=source, text=True,
                               capture_output=True, check=False, timeout=250, env={**os.environ, 'LC_ALL': 'C'})
 
     @classmethod
