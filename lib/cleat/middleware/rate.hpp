@@ -26,8 +26,8 @@ class token_wait final : public leaf {
  public:
   explicit token_wait(time_point at) noexcept : at_(at) {}
 
-  /// Whether the time has come, for somebody who still wants it.
-  [[nodiscard]] bool await_resume() const noexcept { return !cancelled_ && !env().cancelled(); }
+  /// Whether the time has come.
+  [[nodiscard]] bool await_resume() const noexcept { return !cancelled_; }
 
  private:
   void begin(bool cancelled) override {
