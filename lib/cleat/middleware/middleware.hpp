@@ -219,16 +219,16 @@ template <class M, class S>
 auto operator|(M&& outer, S&& service) {
   using below = std::remove_cvref_t<S>;
   static_assert(detail::in_order_on<std::remove_cvref_t<M>, below>);
-  stacked all{detail::stages_of(std::remove_cvref_t<M>{std::forward<M>(outer)})};
-  return std::move(all).over(below{std::forward<S>(service)});
+  stacked all{detail::stages_of(std::remove_cvref_t<M>(std::forward<M>(outer)))};
+  return std::move(all).over(below(std::forward<S>(service)));
 }
 
 template <class A, class B>
   requires(!Service<std::remove_cvref_t<B>> && (detail::IsStage<A> || detail::IsStage<B>))
 auto operator|(A&& outer, B&& inner) {
   static_assert(detail::in_order_on<std::remove_cvref_t<A>, std::remove_cvref_t<B>>);
-  return stacked{std::tuple_cat(detail::stages_of(std::remove_cvref_t<A>{std::forward<A>(outer)}),
-                                detail::stages_of(std::remove_cvref_t<B>{std::forward<B>(inner)}))};
+  return stacked{std::tuple_cat(detail::stages_of(std::remove_cvref_t<A>(std::forward<A>(outer))),
+                                detail::stages_of(std::remove_cvref_t<B>(std::forward<B>(inner))))};
 }
 
 }  // namespace cleat
