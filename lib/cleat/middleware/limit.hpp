@@ -157,8 +157,8 @@ class weightless {
 /// - `invalid`: the request alone has more bytes than the bound.
 /// - `timed_out`, `cancelled` while waiting.
 ///
-/// A place is free again when `next` has ended. Allocates nothing for a call. Events: `limit_queued`, `limit_rejected`,
-/// `limit_dropped` (with how long it had waited).
+/// A place is free again when `next` has ended. Allocates nothing for a call that finds one.
+/// Events: `limit_queued`, `limit_rejected`, `limit_dropped` (with how long it had waited).
 template <class SizeOf = detail::weightless>
 class limit : public stage {
  public:

@@ -49,13 +49,13 @@ class expiry {
 ///
 /// This is the only place in cleat where a timer stands beside a call. Never put it over a session,
 /// `per_call` or `persistent`: these keep the deadline themselves, at less cost, and know what was
-/// sent; write `deadline(2s)`. A service that does not obey cancellation either cannot be helped: the
-/// call does not end before it does, since nothing that a call started outlives it.
+/// sent; write `deadline(2s)`. A service that does not obey cancellation either cannot be helped:
+/// the call does not end before it does, since nothing that a call started outlives it.
 ///
 /// Failures: `timed_out`, with the certainty that the cancelled service gives: `maybe_executed`
-/// unless it knows better; `not_sent` if the time was over before it was asked. A service that fails
-/// otherwise than as `cancelled` when it is cancelled has the last word. Cancelling the call cancels
-/// the service; an exception of the service passes through.
+/// unless it knows better; `not_sent` if the time was over before it was asked. A service that
+/// fails otherwise than as `cancelled` when it is cancelled has the last word. Cancelling the call
+/// cancels the service; an exception of the service passes through.
 ///
 /// Events: `timeout_expired`, when the time is over, with how long it was.
 class timeout : public stage {

@@ -14,10 +14,10 @@ namespace cleat {
 /// and gets a new one every `per / tokens`. Tokens that are still to come may be taken too: each
 /// taker is told when its token is there, in the order of taking.
 ///
-/// In any time `t` at most `burst + tokens * t / per` tokens become usable, whatever was taken before:
-/// nothing is made up for beyond the burst. Time is counted in parts of a nanosecond, so that no
-/// rate drifts; a token's time is rounded up to a whole one. (The Generic Cell Rate Algorithm in its
-/// virtual scheduling form, ITU-T I.371, whose only state is one time.)
+/// In any time `t` at most `burst + tokens * t / per` tokens become usable, whatever was taken
+/// before: nothing is made up for beyond the burst. Time is counted in parts of a nanosecond, so
+/// that no rate drifts; a token's time is rounded up to a whole one. (The Generic Cell Rate
+/// Algorithm in its virtual scheduling form, ITU-T I.371, whose only state is one time.)
 ///
 /// A pure state machine: it is told the time, which never goes back. Thread safety: none.
 class token_bucket {
