@@ -302,6 +302,7 @@ BOOST_AUTO_TEST_CASE(counts_exactly_from_several_threads) {
         m.on(one.sent());
         m.on(two.sent());
         m.on(cleat::decode_failed{&two.of, {}, why, true});
+        m.on(cleat::layer_acted{two.of, i % 2 == 0 ? action::breaker_opened : action::hedge_sent});
         if (i % 500 == 0) (void)m.exposition();
       }
     });
@@ -310,6 +311,9 @@ BOOST_AUTO_TEST_CASE(counts_exactly_from_several_threads) {
   BOOST_TEST(has(m, count("packet_sent_total", device("outcome=\"success\""), 8000)));
   BOOST_TEST(
       has(m, count("decode_errors_total", "device_id=\"DEVICE456\",reason=\"wrong_magic\"", 8000)));
+  BOOST_TEST(
+      has(m, count("layer_actions_total", "action=\"hedge_sent\",device_id=\"DEVICE456\"", 4000)));
+  BOOST_TEST(has(m, "tcp_comm_breaker_state{device_id=\"DEVICE456\"} 2"));
 }
 
 BOOST_FIXTURE_TEST_CASE(serves_metrics_in_the_text_format, fixture) {
