@@ -125,6 +125,8 @@ BOOST_AUTO_TEST_CASE(passes_on_what_comes_in_time) {
     BOOST_TEST((r && *r == "it done"));
     f.fails = failure{kind::reset, certainty::rejected};
     BOOST_TEST(failed(it.ask(), kind::reset, certainty::rejected));
+    f.fails = failure{kind::cancelled, certainty::not_sent};  // by somebody else
+    BOOST_TEST(failed(it.ask(), kind::cancelled, certainty::not_sent));
     BOOST_TEST(it.log.expired == 0);
     BOOST_TEST(it.w.leftovers().empty());
   }
