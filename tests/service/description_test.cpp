@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE description
 #include <cleat/middleware/canary.hpp>
 #include <cleat/middleware/deadline.hpp>
+#include <cleat/middleware/fallback.hpp>
 #include <cleat/middleware/retry.hpp>
 #include <cleat/runtime/per_call.hpp>
 #include <cleat/runtime/persistent.hpp>
@@ -192,6 +193,12 @@ BOOST_AUTO_TEST_CASE(what_is_shared_or_allowed_says_what_it_is) {
   BOOST_TEST(to_text(describe(one)) == "shared retry(3)\na function\n");
   auto const other = cleat::allow<cleat::order_rule::retry_inside_retry>(retry(2)) | one;
   BOOST_TEST(to_text(describe(other)) == "retry(2)\nshared retry(3)\na function\n");
+  auto otherwise = cleat::fallback(retry(2) | echo);
+  BOOST_TEST(to_text(describe(cleat::shared(otherwise) | echo)) ==
+             "shared fallback\n"
+             "  instead: retry(2)\n"
+             "           a function\n"
+             "a function\n");
 }
 
 BOOST_AUTO_TEST_CASE(a_box_for_any_service_says_what_is_inside) {

@@ -6,7 +6,6 @@
 
 #include <concepts>
 #include <cstddef>
-#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -65,8 +64,10 @@ class shared_stage : public stage {
     return (*middleware_)(std::forward<Request>(q), c, next);
   }
 
-  [[nodiscard]] std::string describe() const {
-    return "shared " + cleat::describe(*middleware_).what;
+  [[nodiscard]] description describe() const {
+    description says = cleat::describe(*middleware_);
+    says.what.insert(0, "shared ");
+    return says;
   }
 
  private:
@@ -94,7 +95,7 @@ class allowed_stage : public stage {
     return middleware_(std::forward<Request>(q), c, next);
   }
 
-  [[nodiscard]] std::string describe() const { return cleat::describe(middleware_).what; }
+  [[nodiscard]] description describe() const { return cleat::describe(middleware_); }
 
  private:
   M middleware_;
