@@ -295,6 +295,24 @@ BOOST_AUTO_TEST_CASE(a_failure_is_no_answer) {
   BOOST_TEST(*ask(time, service, c) == "it 3");
 }
 
+BOOST_AUTO_TEST_CASE(what_may_have_been_done_once_and_must_not_be_twice_is_not_asked_again) {
+  world time{1};
+  script s;
+  s.failures = {failure{kind::refused, certainty::not_sent}, failure{kind::reset}};
+  auto service = idempotent().keeps(1min) | scripted(s);
+  call c = time.new_call();
+  c.repeatable = false;
+  BOOST_TEST((ask(time, service, c).error().why() == kind::refused));
+  for (int i = 0; i < 3; ++i) {
+    auto const r = ask(time, service, c);
+    BOOST_TEST((!r && r.error().why() == kind::reset));
+    BOOST_TEST((r.error().sure() == certainty::maybe_executed));
+  }
+  BOOST_TEST(s.failures.empty());
+  time.run_for(2min);
+  BOOST_TEST(*ask(time, service, c) == "it 3");  // of the second no more is known
+}
+
 BOOST_AUTO_TEST_CASE(those_that_ask_meanwhile_wait_for_the_same_answer) {
   world time{1};
   script s;

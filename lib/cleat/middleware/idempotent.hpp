@@ -40,7 +40,7 @@ class operations final : public operations_base {
   class seat;
 
   /// The answers of this peer. (Beyond the bound of peers several share one.)
-  [[nodiscard]] answer_window<Response>& answers_of(std::string_view peer) {
+  [[nodiscard]] answer_window<result<Response>>& answers_of(std::string_view peer) {
     return answers_.of(one_window_ ? std::string_view{} : peer);
   }
 
@@ -56,7 +56,7 @@ class operations final : public operations_base {
   using table =
       std::unordered_map<operation_key, flight, operation_key::hash, operation_key::equal>;
 
-  per_peer<answer_window<Response>> answers_;
+  per_peer<answer_window<result<Response>>> answers_;
   bool one_window_;
   table flights_;
   std::size_t flights_max_;
@@ -112,7 +112,7 @@ class operations<Response>::seat {
       auto node = in_.flights_.extract(position());
       flight_ = nullptr;
       auto& answers = in_.answers_of(node.key().peer);
-      answers.record(std::move(node.key()), *r, now);
+      answers.record(std::move(node.key()), r, now);
       return r;
     }
     failure const heard = r.error();
@@ -120,6 +120,10 @@ class operations<Response>::seat {
     failure const why = heard.with(flight_->worst);
     bool const of_its_caller =
         why.why() == kind::cancelled || (why.why() == kind::timed_out && now >= deadline_);
+    // Whether it was carried out nobody knows, and it must not be tried.
+    if (why.sure() == certainty::maybe_executed && !flight_->repeatable) {
+      in_.answers_of(key_->peer).record(operation_key{*key_}, for_others(why), now);
+    }
     flight_->asks = nullptr;
     if (of_its_caller) {
       hand_over(why);
@@ -158,12 +162,14 @@ class operations<Response>::seat {
   void give_all(result<Response> const& r) {
     while (flight_->first != nullptr) give(*flight_->first, r);
   }
+  /// They were not cancelled themselves.
+  static failure for_others(failure const& why) noexcept {
+    if (why.why() != kind::cancelled) return why;
+    return failure{kind::shut_down, why.sure()}.with_detail("the call that asked was cancelled");
+  }
   /// The first that may asks itself. Those that may not hear that it failed.
   void hand_over(failure const& why) {
-    failure const given_up =
-        why.why() != kind::cancelled
-            ? why
-            : failure{kind::shut_down, why.sure()}.with_detail("the call it joined was cancelled");
+    failure const given_up = for_others(why);
     seat* next = nullptr;
     for (seat* s = flight_->first; s != nullptr; s = next) {
       next = s->after_;
@@ -201,8 +207,8 @@ inline constexpr char tag_of = 0;
 /// gives it the same number. Requests are not compared.
 ///
 /// - A call for an operation that succeeded a while ago gets the recorded answer: 1,000 answers of
-/// each peer are kept, each for 300 s from when it was recorded. Failures are not recorded: one that
-/// may have acted is no answer, and one that was rejected may be asked again.
+/// each peer are kept, each for 300 s from when it was recorded. Of failures only those are recorded
+/// after which it must not be tried again: it may have been executed, and is not repeatable.
 /// - A call for one that is under way joins it: it waits, by its own deadline and its own
 /// cancellation, and gets the same answer or the same failure. If it gives up before, it fails as
 /// `maybe_executed`.
@@ -250,7 +256,7 @@ class idempotent : public stage {
                   "idempotent gives one answer to several callers: the response must be copyable");
     auto& known = of<response>();
     if (auto const before = known.answers_of(c.peer).find({c.peer, c.operation}, c.now())) {
-      response again = before->answer;
+      result<response> again = before->answer;
       notify(c.events, layer_acted{c, action::idempotent_replayed, nullptr, before->age});
       co_return again;
     }

@@ -22,6 +22,8 @@ class per_peer {
   static constexpr std::size_t peers_max = 10'000;
 
   explicit per_peer(settings s) : settings_(s), others_(settings_) {}
+  per_peer(per_peer&&) = default;
+  per_peer& operator=(per_peer&&) = default;
 
   [[nodiscard]] State& of(std::string_view peer) {
     if (last_ != nullptr && last_->first == peer) return last_->second;

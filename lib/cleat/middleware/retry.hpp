@@ -160,9 +160,11 @@ class retry : public stage {
   task<result<response_of<Next>>> after_the_first(Request q, call c, Next& next, failure why) {
     retry_budget& budget = budget_of(c);
     certainty worst = certainty::not_sent;
+    unsigned attempts = 0;  // with those that a layer below makes for one of ours
     for (unsigned made = 1;; ++made) {
       worst = worse(worst, why.sure());
-      failure const total = why.with(worst).with_attempts(made);
+      attempts += why.attempts();
+      failure const total = why.with(worst).with_attempts(attempts);
 
       if (made >= attempts_max_) co_return total;
       if (!worth_retrying(why.why(), why.sure(), why.retry_after().has_value(), c.repeatable))
@@ -177,9 +179,9 @@ class retry : public stage {
       }
       notify(c.events, retry_scheduled{c, why, wait});
       auto const slept = co_await sleep_until(at);
-      if (!slept) co_return slept.error().with(worst).with_attempts(made);
+      if (!slept) co_return slept.error().with(worst).with_attempts(attempts);
 
-      ++c.attempt;
+      c.attempt += why.attempts();
       call const attempt = attempt_of(c);
       auto r = co_await ask_with_copy(next, q, attempt);
       if (r) co_return r;

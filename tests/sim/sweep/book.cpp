@@ -30,11 +30,32 @@ book::entry* book::find(std::uint64_t operation, std::string_view promise) {
 void book::began(cleat::call const& c, cleat::time_point deadline, bool acts) {
   entry& e = calls_[c.operation];
   e.deadline = deadline;
+  e.last_deadline = deadline;
   e.acts = acts;
   e.repeatable = c.repeatable;
   budget& b = budget_of(c.peer);
   b.saved = std::min(b.saved + terms_.budget.deposit, terms_.budget.saved_max);
   trial_.world.note("call", c.peer, c.operation, c.repeatable ? 1 : 0);
+}
+
+void book::asked_again(cleat::call const& c) {
+  entry* const e = find(c.operation, "only calls that began are asked for again");
+  if (e == nullptr) return;
+  ++e->asked;
+  e->last_deadline = std::max(e->last_deadline, c.deadline());
+  budget& b = budget_of(c.peer);
+  b.saved = std::min(b.saved + terms_.budget.deposit, terms_.budget.saved_max);
+  trial_.world.note("again", c.peer, c.operation);
+}
+
+void book::succeeded(std::uint64_t operation) {
+  if (entry* const e = find(operation, "only calls that began succeed")) e->succeeded = true;
+}
+
+bool book::failed(std::uint64_t operation) const {
+  auto const found = calls_.find(operation);
+  return found != calls_.end() && found->second.ended &&
+         (!found->second.succeeded || found->second.otherwise);
 }
 
 void book::cancelled(std::uint64_t operation) {
@@ -49,7 +70,7 @@ void book::ended(std::uint64_t operation, cleat::failure const* why) {
   if (e == nullptr) return;
   trial_.expect(!e->ended, "a call ends once", name_of(operation));
   e->ended = true;
-  e->succeeded = why == nullptr;
+  e->succeeded = e->succeeded || why == nullptr;
   if (why != nullptr) e->sure = why->sure();
   auto const now = trial_.world.now();
   std::string const detail = why == nullptr ? "" : why->message();
@@ -58,7 +79,8 @@ void book::ended(std::uint64_t operation, cleat::failure const* why) {
   trial_.expect(now <= e->deadline + tick, "a call ends by its deadline", detail);
   if (e->given_up != cleat::never)
     trial_.expect(now <= e->given_up + tick, "a call that is given up ends at once", detail);
-  trial_.expect(e->attempts <= terms_.attempts_max, "no more attempts than allowed", detail);
+  trial_.expect(e->attempts <= e->asked * terms_.attempts_max + e->hedges,
+                "no more attempts than allowed", detail);
   if (why == nullptr) return;
   if (why->why() == kind::overloaded) trial_.reached("queue full");
   if (why->why() == kind::cancelled)
@@ -94,9 +116,10 @@ void book::close() {
   for (auto const& [operation, e] : calls_) {
     trial_.expect(e.ended, "every call ends", name_of(operation));
     if (!e.acts || !e.ended) continue;
+    if (e.otherwise) continue;
     if (e.succeeded) {
       trial_.expect(e.executions > 0, "a call that succeeded was carried out", name_of(operation));
-    } else if (e.sure != certainty::maybe_executed) {
+    } else if (e.sure != certainty::maybe_executed && e.asked == 1) {
       trial_.expect(e.executions == 0,
                     "a call that ends as not_sent or rejected was not carried out",
                     name_of(operation));
@@ -111,7 +134,8 @@ void book::on(cleat::attempt_started const& e) noexcept {
   if (found == calls_.end()) return;
   entry& x = found->second;
   ++x.attempts;
-  trial_.expect(x.attempts <= x.scheduled + 1, "every retry is paid for", e.of.peer);
+  trial_.expect(x.attempts <= x.scheduled + x.hedges + x.asked, "every retry is paid for",
+                e.of.peer);
 }
 
 void book::on(cleat::attempt_ended const& e) noexcept {
@@ -142,11 +166,20 @@ void book::on(cleat::retry_scheduled const& e) noexcept {
   auto const found = calls_.find(e.of.operation);
   if (found == calls_.end()) return;
   ++found->second.scheduled;
-  trial_.expect(e.of.now() + e.wait < found->second.deadline,
+  trial_.expect(e.of.now() + e.wait < found->second.last_deadline,
                 "no wait between attempts outlasts the deadline");
 }
 
 void book::on(cleat::retry_budget_empty const&) noexcept { trial_.reached("budget empty"); }
+
+void book::on(cleat::layer_acted const& e) noexcept {
+  trial_.reached(to_string(e.what));
+  trial_.world.note(to_string(e.what), e.of.peer, e.of.operation);
+  auto const found = calls_.find(e.of.operation);
+  if (found == calls_.end()) return;
+  if (e.what == cleat::action::hedge_sent) ++found->second.hedges;
+  if (e.what == cleat::action::fallback_used) found->second.otherwise = true;
+}
 
 void book::on(cleat::frame_sent const& e) noexcept {
   // Also with an error: what has begun may still arrive whole.

@@ -31,6 +31,12 @@ class book {
 
   /// A call begins; it is to end by `deadline`. `acts`: the device's ledger tells whether it was carried out.
   void began(cleat::call const& c, cleat::time_point deadline, bool acts);
+  /// Somebody asks for an operation that has begun.
+  void asked_again(cleat::call const& c);
+  /// Whoever asked again has an answer of the device's.
+  void succeeded(std::uint64_t operation);
+  /// It has ended, and not with an answer of the device's.
+  [[nodiscard]] bool failed(std::uint64_t operation) const;
   /// Its caller gives it up, here and now.
   void cancelled(std::uint64_t operation);
   /// It ends, with this failure or null.
@@ -46,13 +52,14 @@ class book {
   // An observer of the callers' side.
   using listens_to =
       cleat::event_list<cleat::attempt_started, cleat::attempt_ended, cleat::retry_scheduled,
-                        cleat::retry_budget_empty, cleat::frame_sent, cleat::frame_received,
-                        cleat::answer_missing, cleat::decode_failed, cleat::push_dropped,
-                        cleat::session_ended>;
+                        cleat::retry_budget_empty, cleat::layer_acted, cleat::frame_sent,
+                        cleat::frame_received, cleat::answer_missing, cleat::decode_failed,
+                        cleat::push_dropped, cleat::session_ended>;
   void on(cleat::attempt_started const& e) noexcept;
   void on(cleat::attempt_ended const& e) noexcept;
   void on(cleat::retry_scheduled const& e) noexcept;
   void on(cleat::retry_budget_empty const& e) noexcept;
+  void on(cleat::layer_acted const& e) noexcept;
   void on(cleat::frame_sent const& e) noexcept;
   void on(cleat::frame_received const& e) noexcept;
   void on(cleat::answer_missing const& e) noexcept;
@@ -63,6 +70,7 @@ class book {
  private:
   struct entry {
     cleat::time_point deadline{};
+    cleat::time_point last_deadline{};  ///< of all that asked for it
     cleat::time_point given_up = cleat::never;
     bool acts = false;
     bool repeatable = true;
@@ -70,6 +78,9 @@ class book {
     bool succeeded = false;
     cleat::certainty sure = cleat::certainty::not_sent;
     unsigned executions = 0;
+    bool otherwise = false;  ///< a fallback answered
+    unsigned asked = 1;      ///< how often somebody asked for it
+    unsigned hedges = 0;
     unsigned attempts = 0;
     unsigned scheduled = 0;  ///< retries that were announced, and so paid for
     cleat::certainty worst = cleat::certainty::not_sent;  ///< of its attempts
