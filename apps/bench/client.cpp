@@ -2,8 +2,11 @@
 #include "peers/meter.hpp"
 #include "roles.hpp"
 
+#include <cleat/middleware/breaker.hpp>
 #include <cleat/middleware/deadline.hpp>
+#include <cleat/middleware/limit.hpp>
 #include <cleat/middleware/observe.hpp>
+#include <cleat/middleware/rate.hpp>
 #include <cleat/middleware/retry.hpp>
 #include <cleat/observe/metrics.hpp>
 #include <cleat/runtime/per_call.hpp>
@@ -99,6 +102,9 @@ int ask(options const& o) {
   auto counted = cleat::observe(metrics);
   auto limit = cleat::deadline(1500ms);
   auto again = cleat::retry(2);
+  auto places = cleat::limit(1 << 20);
+  auto pace = cleat::rate(1'000'000'000);
+  auto fuse = cleat::breaker();
   cleat::tcp const peer{"127.0.0.1", o.port};
 
   auto const start = [&](auto make) { cleat::spawn(executor, work(o, m, std::move(make))); };
@@ -122,6 +128,11 @@ int ask(options const& o) {
         });
         break;
       case stack::six:
+        start([&] {
+          return cleat::shared(counted) | cleat::shared(limit) | cleat::shared(places) |
+                 cleat::shared(again) | cleat::shared(pace) | cleat::shared(fuse) | session();
+        });
+        break;
       case stack::all:
         start([&] {
           return cleat::shared(observed) | cleat::shared(limit) | cleat::shared(again) | session();

@@ -3,7 +3,8 @@
 costs.py BUILD [--only W1,W3] [--record]: BUILD is a release build of Meson's by g++ in which apps/bench/bench can be
 built. For the client and for the server: heap allocations, instructions (callgrind) and system calls (strace) a
 request, and memory a connection. Instructions and calls are those of a run of 2 N requests less those of N, by N, with
-one side under the tool and the other outside it. `pipeline` is what middleware and observers add to a session.
+one side under the tool and the other outside it. `pipeline` is what middleware and observers add to a session,
+`three layers` what deadline, retry and metrics do.
 
 A figure fails that is above its baseline and a tolerance, measured twice; one far below the baseline says so. --record
 writes baseline.json. It prints a table, and last `N passed, N failed`.
@@ -42,6 +43,7 @@ WORKLOADS = {
 # N of each measurement. In W3 a multiple of the window: then runs differ by whole batches.
 ALLOCATIONS = {'W1': 4000, 'W2': 6400, 'W3': 12800, 'W5': 2000}
 INSTRUCTIONS = {'W1': 2000, 'W3': 6400}
+STACKS = ('W3', 'client')  # where stacks of layers are compared: metrics, deadline, retry; and limit, rate, breaker beside
 CALLS = {'W1': 200, 'W2': 6400, 'W3': 12800, 'W5': 100}
 
 # Where each request is a race, whether a side finds the answer there or has to sleep is chance. Its system calls are
@@ -349,18 +351,23 @@ def check_all(bench, gate, only):
 def check_instructions(bench, gate, work, side):
     latest = {}
 
-    def measured(bare):
-        latest[bare] = bench.instructions(work, side, bare)
-        return latest[bare]
+    def measured(layers):
+        latest[layers] = bench.instructions(work, side, layers)
+        return latest[layers]
 
-    def pipeline():
-        """Of the figures above; measured anew when it is too much."""
-        both = [latest.pop(bare) if bare in latest else bench.instructions(work, side, bare) for bare in (False, True)]
-        return both[0] - both[1]
+    def more(layers):
+        """Than a bare session takes; measured anew when it is too much."""
+        both = [latest.pop(which) if which in latest else bench.instructions(work, side, which)
+                for which in ('none', layers)]
+        latest['none'] = both[0]
+        return both[1] - both[0]
 
-    gate.check(f'{work} {side} instructions', 'instructions', lambda: measured(False))
-    gate.check(f'{work} {side} bare', 'instructions', lambda: measured(True))
-    gate.check(f'{work} {side} pipeline', 'pipeline', pipeline)
+    gate.check(f'{work} {side} instructions', 'instructions', lambda: measured('all'))
+    gate.check(f'{work} {side} bare', 'instructions', lambda: measured('none'))
+    gate.check(f'{work} {side} pipeline', 'pipeline', lambda: more('all'))
+    if (work, side) == STACKS:
+        gate.check(f'{work} {side} three layers', 'pipeline', lambda: more('three'))
+        gate.check(f'{work} {side} six layers', 'pipeline', lambda: more('six'))
 
 
 def check_calls(bench, gate, work, side):

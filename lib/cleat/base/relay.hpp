@@ -27,6 +27,9 @@ namespace cleat {
 /// }
 /// ```
 ///
+/// It may be kept longer than its call lasts (whoever awaits it may keep it): what it holds for others
+/// is given back in `step` or in `await_resume`, and in the destructor only if it never came to an end.
+///
 /// What `step` throws is thrown by `rethrow`, which its `await_resume` calls first.
 ///
 /// How it works: g++ and clang both begin a coroutine's frame with the addresses of two functions,

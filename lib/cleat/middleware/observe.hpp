@@ -26,7 +26,7 @@ class observed final : public in_place {
   [[nodiscard]] static constexpr bool await_ready() noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> h) {
-    began_ = call_.now();
+    if (listens<call_ended>(call_.events)) began_ = call_.now();
     notify(call_.events, call_started{call_});
     try {
       return below_.suspend(h);
@@ -57,6 +57,7 @@ class observed final : public in_place {
     return c;
   }
   void ended(failure const* why) {
+    if (!listens<call_ended>(call_.events)) return;
     notify(call_.events, call_ended{call_, why, call_.now() - began_});
   }
   void ended_by_exception() {

@@ -62,7 +62,7 @@ class exchange final : public leaf, public exchange_base {
 
   void begin(bool cancelled) override {
     if (opener_ != nullptr) {
-      attempt_began_ = call_.now();
+      if (listens<attempt_ended>(call_.events)) attempt_began_ = call_.now();
       notify(call_.events, attempt_started{call_});
     }
     if (cancelled) return finish(failure{kind::cancelled, certainty::not_sent});

@@ -199,9 +199,9 @@ class session {
   /// A call begins.
   void enter(exchange& e) {
     if (ended_) return e.finish(ended_->with(certainty::not_sent));
-    if (e.call_.now() >= e.call_.deadline())
-      return e.finish(failure{kind::timed_out, certainty::not_sent});
     e.began_ = clock_.now();
+    if (e.began_ >= e.call_.deadline())
+      return e.finish(failure{kind::timed_out, certainty::not_sent});
     if (!has_room() || !waiting_.empty()) {
       if (waiting_.size() >= options_.waiting_max) {
         return e.finish(failure{kind::overloaded, certainty::not_sent}.with_detail(
