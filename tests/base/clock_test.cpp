@@ -30,7 +30,7 @@ using cleat::result;
 using cleat::sleep_until;
 using cleat::task;
 using cleat::time_point;
-using cleat::timeout;
+using cleat::timer;
 using cleat::use_task;
 using cleat::test::hand_time;
 using namespace std::chrono_literals;
@@ -368,7 +368,7 @@ BOOST_AUTO_TEST_CASE(keeps_a_context_running_no_longer_than_something_is_set) {
 BOOST_AUTO_TEST_CASE(a_timeout_calls_its_function_at_its_time) {
   hand_time time;
   int told = 0;
-  timeout t;
+  timer t;
   t.set(time.context.get_executor(), time.now() + 1s, note, &told);
   time.advance(1s - 1ns);
   time.poll();
@@ -381,7 +381,7 @@ BOOST_AUTO_TEST_CASE(a_timeout_calls_its_function_at_its_time) {
 BOOST_AUTO_TEST_CASE(a_timeout_set_to_never_is_not_set) {
   hand_time time;
   int told = 0;
-  timeout t;
+  timer t;
   t.set(time.context.get_executor(), time.now() + 1s, note, &told);
   t.set(time.context.get_executor(), never, note, &told);
   BOOST_TEST((time.clock().next_due() == never));
@@ -394,7 +394,7 @@ BOOST_AUTO_TEST_CASE(a_timeout_destroyed_before_it_rings_calls_nothing) {
   hand_time time;
   int told = 0;
   {
-    timeout t;
+    timer t;
     t.set(time.context.get_executor(), time.now() + 1s, note, &told);
   }
   BOOST_TEST((time.clock().next_due() == never));
@@ -407,10 +407,10 @@ BOOST_AUTO_TEST_CASE(
     a_timeout_unset_or_destroyed_or_set_again_after_it_rang_and_before_its_turn_calls_nothing) {
   hand_time time;
   int told = 0;
-  auto destroyed = std::make_unique<timeout>();
-  timeout unset;
-  timeout again;
-  for (timeout* const t : {destroyed.get(), &unset, &again}) {
+  auto destroyed = std::make_unique<timer>();
+  timer unset;
+  timer again;
+  for (timer* const t : {destroyed.get(), &unset, &again}) {
     t->set(time.context.get_executor(), time.now() + 1s, note, &told);
   }
   time.advance(1s);  // all have rung: their calls are in the executor's queue
@@ -427,7 +427,7 @@ BOOST_AUTO_TEST_CASE(
 BOOST_AUTO_TEST_CASE(a_timeout_may_be_destroyed_or_set_again_by_its_own_function) {
   hand_time time;
   struct owner {
-    std::unique_ptr<timeout> t = std::make_unique<timeout>();
+    std::unique_ptr<timer> t = std::make_unique<timer>();
     hand_time& time;
     int told = 0;
     static void call(void* self) {
@@ -452,7 +452,7 @@ BOOST_AUTO_TEST_CASE(a_timeout_may_be_destroyed_or_set_again_by_its_own_function
 BOOST_AUTO_TEST_CASE(a_timeout_that_rang_goes_away_with_its_context) {
   int told = 0;
   auto time = std::make_unique<hand_time>();
-  timeout t;
+  timer t;
   t.set(time->context.get_executor(), time->now() + 1s, note, &told);
   time->advance(1s);
   t.unset();

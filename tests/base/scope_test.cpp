@@ -1,8 +1,10 @@
 #define BOOST_TEST_MODULE scope
+#include <cleat/base/clock.hpp>
 #include <cleat/base/event.hpp>
 #include <cleat/base/scope.hpp>
 #include <cleat/base/spawn.hpp>
 #include <cleat/base/timed.hpp>
+#include <cleat/base/use_task.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/detached.hpp>
@@ -10,7 +12,6 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
-
 #include <boost/asio/use_future.hpp>
 #include <boost/test/unit_test.hpp>
 
@@ -243,4 +244,37 @@ BOOST_AUTO_TEST_CASE(chains_on_strands_of_two_threads_do_not_disturb_each_other)
   context.stop();
   one.join();
   two.join();
+}
+
+BOOST_AUTO_TEST_CASE(members_go_before_what_their_owner_has_when_the_context_goes) {
+  bool owner_has_gone = false;
+  bool member_went_after = false;
+  auto const member = [](bool const& gone, bool& after) -> cleat::task<> {
+    struct witness {
+      bool const& gone;
+      bool& after;
+      ~witness() { after = gone; }
+    } const here{gone, after};
+    static_cast<void>(co_await cleat::sleep_until(cleat::never));
+  };
+  auto const owner = [&]() -> cleat::task<> {
+    struct last_of_all {
+      bool& gone;
+      ~last_of_all() { gone = true; }
+    } const mine{owner_has_gone};
+    cleat::environment& env = co_await cleat::this_chain::environment;
+    cleat::scope beside{env};
+    beside.spawn(member(owner_has_gone, member_went_after));
+    // Asio drops what waits for its timers before the context's other services go.
+    boost::asio::steady_timer timer{env.executor(), std::chrono::hours{1}};
+    static_cast<void>(co_await timer.async_wait(cleat::use_task));
+    co_await beside.join();
+  };
+  {
+    boost::asio::io_context context{1};
+    cleat::spawn(context.get_executor(), owner());
+    context.poll();
+  }
+  BOOST_TEST(owner_has_gone);
+  BOOST_TEST(!member_went_after);
 }

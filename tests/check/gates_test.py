@@ -93,6 +93,12 @@ class Graph(tree.Planted):
         self.finds('<boost/log/core.hpp> is heavy', '<prometheus/registry.h> is heavy',
                    'a codec is pure: it does not include <boost/asio/buffer.hpp>')
 
+    def test_finds_a_policy_that_comes_by_asio(self):
+        self.header('cleat/base/clock.hpp', 'boost/asio/any_io_executor.hpp')
+        self.header('cleat/middleware/circuit.hpp', 'cleat/base/clock.hpp')
+        self.finds('a policy is pure: it does not include <boost/asio/any_io_executor.hpp>, as it does by '
+                   'cleat/base/clock.hpp')
+
 
 class Listed(tree.Planted):
     check = 'listed'

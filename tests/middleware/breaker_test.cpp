@@ -563,3 +563,25 @@ BOOST_AUTO_TEST_CASE(conforms) {
   auto quick = [] { return cleat::retry(3) | breaker().failures(1).open_for(10ms); };
   report(cleat::check_middleware(quick, std::string{"a request"}, std::string{"an answer"}));
 }
+
+BOOST_AUTO_TEST_CASE(a_trial_that_says_nothing_is_not_in_the_way_of_its_own_retry) {
+  world time{1};
+  bool down = true;
+  int asked = 0;
+  auto service = [&](std::string q, call) -> task<result<std::string>> {
+    ++asked;
+    if (down) co_return failure{kind::refused, certainty::not_sent};
+    if (asked == 2) {
+      co_return failure{kind::overloaded, certainty::not_sent}.with_retry_after(50ms);
+    }
+    co_return q;
+  };
+  auto pipe = cleat::retry(3) | breaker().failures(1).open_for(1s) | service;
+  call first = time.new_call();
+  first.tighten(first.now() + 500ms);
+  BOOST_TEST(!time.run(pipe("x", first)));
+  down = false;
+  time.run_for(2s);
+  BOOST_TEST(time.run(pipe("x", time.new_call())).has_value());
+  BOOST_TEST(asked == 3);
+}

@@ -247,6 +247,15 @@ BOOST_AUTO_TEST_CASE(a_budget_may_allow_less_than_one_retry_a_second) {
   }
   BOOST_TEST(granted >= 9);
   BOOST_TEST(granted <= 10);
+
+  seldom.floor = 0.01;
+  retry_budget very_seldom{seldom};
+  granted = 0;
+  for (int second = 0; second < 10'000; second += 10) {
+    granted += very_seldom.withdraw(time.now() + std::chrono::seconds{second}) ? 1 : 0;
+  }
+  BOOST_TEST(granted >= 99);
+  BOOST_TEST(granted <= 100);
 }
 
 BOOST_AUTO_TEST_CASE(an_empty_budget_ends_the_call_with_its_first_failure_and_is_told) {

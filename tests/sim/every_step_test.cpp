@@ -50,7 +50,7 @@ task<> one_call(rerun& r, house& h, Client& client, asked& first,
   environment& env = co_await cleat::this_chain::environment;
   scope beside{env};
   beside.spawn(h.serve());
-  auto asking = client(first.request(), first.c);
+  auto asking = cleat::ask(client, first.request(), first.c);
   auto const a = co_await r.subject(std::move(asking));
   first.ended(a);
   if (its_own_failure) first.ended_by_itself_or_cancelled(*its_own_failure);

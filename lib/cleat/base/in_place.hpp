@@ -19,21 +19,7 @@ namespace cleat {
 /// `suspend` starts it and says whether the coroutine stays suspended; `resume` gives its value or
 /// throws what it threw.
 template <AwaitableInTask A>
-class held {
-  using awaitable = decltype(detail::make_asio_leaf(std::declval<A>()(use_task)));
-
- public:
-  template <class Make>
-  explicit held(Make&& make) : operation_(detail::make_asio_leaf(make()(use_task))) {}
-  template <class Promise>
-  bool suspend(std::coroutine_handle<Promise> h) {
-    return operation_.await_suspend(h);
-  }
-  decltype(auto) resume() { return operation_.await_resume(); }
-
- private:
-  awaitable operation_;
-};
+class held;
 
 template <class A>
   requires std::derived_from<A, leaf> || std::derived_from<A, in_place>
@@ -64,6 +50,25 @@ class held<task<T>> {
 
  private:
   task_awaiter<T> child_;
+};
+
+namespace detail {
+
+template <class A>
+task<await_result_t<A>> as_task(A awaitable) {
+  auto value = co_await std::move(awaitable);
+  co_return value;
+}
+
+}  // namespace detail
+
+/// Of Asio, and its awaitables: by a task.
+template <AwaitableInTask A>
+class held : public held<task<await_result_t<A>>> {
+ public:
+  template <class Make>
+  explicit held(Make&& make)
+      : held<task<await_result_t<A>>>([&] { return detail::as_task<A>(make()); }) {}
 };
 
 template <class L, class T>

@@ -31,10 +31,10 @@ class scope {
   scope(scope const&) = delete;
   scope& operator=(scope const&) = delete;
   /// Ends the program if chains still run: what they refer to is about to go. (When the execution
-  /// context itself goes away, they go with it.)
+  /// context itself goes away, they go here and now.)
   ~scope() {
     if (first_ != nullptr && !owner_.dropping()) std::abort();
-    for (member* m = first_; m != nullptr; m = m->after_) m->scope_ = nullptr;
+    while (first_ != nullptr) first_->drop();  // they refer to what the owner's frames refer to
   }
 
   /// Starts `t` here and now.

@@ -48,6 +48,7 @@ constexpr std::string_view name_of(attempt_started const*) { return "attempt_sta
 constexpr std::string_view name_of(attempt_ended const*) { return "attempt_ended"; }
 constexpr std::string_view name_of(retry_scheduled const*) { return "retry_scheduled"; }
 constexpr std::string_view name_of(retry_budget_empty const*) { return "retry_budget_empty"; }
+constexpr std::string_view name_of(layer_acted const*) { return "layer_acted"; }
 constexpr std::string_view name_of(connect_ended const*) { return "connect_ended"; }
 constexpr std::string_view name_of(frame_sent const*) { return "frame_sent"; }
 constexpr std::string_view name_of(frame_received const*) { return "frame_received"; }
@@ -73,6 +74,7 @@ class event_matter {
   cleat::call of;
   bool has_call = true;
   std::string peer = "DEVICE123";
+  action what = action::limit_queued;
   std::string text = "0123456789abcdef";
   std::string note;
   std::vector<std::byte> bytes = std::vector<std::byte>(21, std::byte{0x7B});
@@ -164,6 +166,8 @@ class lent_matter {
       f(E{c, *why_, m_.elapsed});
     } else if constexpr (std::same_as<E, retry_budget_empty>) {
       f(E{c, *why_});
+    } else if constexpr (std::same_as<E, layer_acted>) {
+      f(E{c, m_.what, error, m_.elapsed});
     } else if constexpr (std::same_as<E, connect_ended>) {
       f(E{c, view(text_), error, m_.elapsed});
     } else if constexpr (std::same_as<E, frame_sent>) {

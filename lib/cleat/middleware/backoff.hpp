@@ -27,10 +27,10 @@ class backoff {
   /// The wait after `failures` (1 or more) failed attempts.
   [[nodiscard]] constexpr duration wait(unsigned failures, std::uint64_t random) const noexcept {
     duration d = base_;
-    for (unsigned n = 1; n < failures && d < most_; ++n) d *= 2;
+    for (unsigned n = 1; n < failures && d < most_; ++n) d = d > most_ / 2 ? most_ : d * 2;
     d = std::min(d, most_);
     if (jitter_ < duration::zero()) return scaled(d, random);
-    return std::min(most_, d + scaled(jitter_, random));
+    return d + std::min(most_ - d, scaled(jitter_, random));
   }
 
  private:

@@ -138,7 +138,11 @@ class guarded final : public in_place {
       case peer_health::bad:
         return failed(why);
       case peer_health::unknown:
-        break;  // the destructor gives the pass back
+        // Here, since whoever awaits may keep us longer than the call lasts.
+        static_cast<void>(give_back([&](auto const& p) {
+          circuit_.abandoned(p);
+          return circuit::turn{};
+        }));
     }
   }
   [[nodiscard]] peer_health judged(failure const& why) const {

@@ -121,6 +121,7 @@ class circuit {
 
   circuit() noexcept : circuit(settings{}) {}
   explicit circuit(settings const& s) noexcept : with_(s), window_(s.window) {
+    with_.open_for = std::max(with_.open_for, duration::zero());
     with_.open_max = std::max(with_.open_max, with_.open_for);
     with_.trials = std::max(with_.trials, 1U);
     if (with_.successes == 0) with_.successes = with_.trials;

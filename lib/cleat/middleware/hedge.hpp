@@ -54,7 +54,8 @@ class race {
     if (!outcomes_[second]) return why;
     failure const other = outcomes_[second]->error();
     failure const& tells = other.why() == kind::cancelled ? other : why;
-    return tells.with(worse(why.sure(), other.sure())).with_attempts(2);
+    return tells.with(worse(why.sure(), other.sure()))
+        .with_attempts(why.attempts() + other.attempts());
   }
 
   event news;
@@ -216,7 +217,11 @@ class hedge : public stage {
         sent = now;
         notify(c.events, layer_acted{second_of(c), action::hedge_sent, nullptr, now - began});
         both.started();
-        attempts.spawn(run(next, std::move(again), second_of(c), both, race::second));
+        try {
+          attempts.spawn(run(next, std::move(again), second_of(c), both, race::second));
+        } catch (...) {  // no memory: the first still runs
+          both.threw(std::current_exception());
+        }
       } else {
         notify(c.events, layer_acted{c, action::hedge_budget_empty, nullptr, now - began});
       }

@@ -52,6 +52,7 @@ class operations final : public operations_base {
     seat* last = nullptr;
     certainty worst = certainty::not_sent;  ///< of all that asked
     bool repeatable = true;                 ///< all that asked said so
+    std::size_t only_once = 0;              ///< of those that wait, how many are not repeatable
   };
   using table =
       std::unordered_map<operation_key, flight, operation_key::hash, operation_key::equal>;
@@ -122,7 +123,10 @@ class operations<Response>::seat {
         why.why() == kind::cancelled || (why.why() == kind::timed_out && now >= deadline_);
     // Whether it was carried out nobody knows, and it must not be tried.
     if (why.sure() == certainty::maybe_executed && !flight_->repeatable) {
-      in_.answers_of(key_->peer).record(operation_key{*key_}, for_others(why), now);
+      try {
+        in_.answers_of(key_->peer).record(operation_key{*key_}, for_others(why), now);
+      } catch (...) {  // NOLINT(bugprone-empty-catch): no memory, so it is forgotten
+      }
     }
     flight_->asks = nullptr;
     if (of_its_caller) {
@@ -146,17 +150,23 @@ class operations<Response>::seat {
     before_ = flight_->last;
     (before_ != nullptr ? before_->after_ : flight_->first) = this;
     flight_->last = this;
+    if (!repeatable_) ++flight_->only_once;
   }
   void remove() noexcept {
     (before_ != nullptr ? before_->after_ : flight_->first) = after_;
     (after_ != nullptr ? after_->before_ : flight_->last) = before_;
     before_ = after_ = nullptr;
+    if (!repeatable_) --flight_->only_once;
   }
 
   static void give(seat& to, result<Response> const& r) {
     to.remove();
     to.flight_ = nullptr;
-    to.got_.emplace(r);
+    try {
+      to.got_.emplace(r);
+    } catch (...) {
+      to.got_.emplace(failure{kind::resources}.with_detail("the answer could not be copied"));
+    }
     to.woken_.set();
   }
   void give_all(result<Response> const& r) {
@@ -171,7 +181,11 @@ class operations<Response>::seat {
   void hand_over(failure const& why) {
     failure const given_up = for_others(why);
     seat* next = nullptr;
+    bool const all_may = why.sure() != certainty::maybe_executed;
     for (seat* s = flight_->first; s != nullptr; s = next) {
+      if (flight_->asks != nullptr && (all_may || flight_->only_once == 0)) {
+        break;  // nobody is left who may not
+      }
       next = s->after_;
       bool const may =
           why.sure() != certainty::maybe_executed || (flight_->repeatable && s->repeatable_);

@@ -21,13 +21,18 @@ class observed final : public in_place {
 
  public:
   observed(event_table const* events, Request&& q, call const& c, Next& next)
-      : call_(with(c, events)), below_([&] { return next(std::forward<Request>(q), call_); }) {}
+      : call_(with(c, events)), began_(started()), below_([&] {
+          try {
+            return next(std::forward<Request>(q), call_);
+          } catch (...) {
+            ended_by_exception();
+            throw;
+          }
+        }) {}
 
   [[nodiscard]] static constexpr bool await_ready() noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> h) {
-    if (listens<call_ended>(call_.events)) began_ = call_.now();
-    notify(call_.events, call_started{call_});
     try {
       return below_.suspend(h);
     } catch (...) {
@@ -56,6 +61,11 @@ class observed final : public in_place {
     c.events = events;
     return c;
   }
+  /// Before a layer below does anything.
+  [[nodiscard]] time_point started() const {
+    notify(call_.events, call_started{call_});
+    return listens<call_ended>(call_.events) ? call_.now() : time_point{};
+  }
   void ended(failure const* why) {
     if (!listens<call_ended>(call_.events)) return;
     notify(call_.events, call_ended{call_, why, call_.now() - began_});
@@ -66,8 +76,8 @@ class observed final : public in_place {
   }
 
   call call_;
+  time_point began_;
   held<awaitable> below_;
-  time_point began_{};
 };
 
 }  // namespace detail

@@ -32,6 +32,7 @@ enum class order_rule : std::uint8_t {
   deadline_inside_queue,
   retry_inside_retry,
   breaker_outside_retry,
+  breaker_outside_limit,
   rate_outside_retry,
   hedge_outside_retry,
   hedge_outside_idempotent,
@@ -77,6 +78,8 @@ class layer_set {
       return outer == layer::retry && below.has(layer::retry);
     case order_rule::breaker_outside_retry:
       return outer == layer::breaker && below.has(layer::retry);
+    case order_rule::breaker_outside_limit:
+      return outer == layer::breaker && below.has(layer::limit);
     case order_rule::rate_outside_retry:
       return outer == layer::rate && (below.has(layer::retry) || below.has(layer::hedge));
     case order_rule::hedge_outside_retry:
@@ -172,6 +175,11 @@ class order_of {
       "a `breaker` outside a retry sees one failure where there were several, and the retry goes "
       "on against a peer that is down: write `retry(3) | breaker()`; or wrap the breaker in "
       "allow<order_rule::breaker_outside_retry>(...)");
+  static_assert(keeps<order_rule::breaker_outside_limit>,
+                "a `breaker` outside a limit takes the wait in our own queue for trouble "
+                "of the peer: "
+                "write `limit(64) | breaker()`; or wrap the breaker in "
+                "allow<order_rule::breaker_outside_limit>(...)");
   static_assert(
       keeps<order_rule::rate_outside_retry>,
       "a `rate` outside a retry or hedge counts calls and not attempts, and the peer is asked more "

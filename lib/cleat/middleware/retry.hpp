@@ -68,7 +68,7 @@ class retried final : public relay<retried<Request, Next>> {
  public:
   template <class Q>
   retried(retry& by, Q&& q, call const& c, Next& next)
-      : by_(by), request_(std::forward<Q>(q)), call_(c), next_(next) {}
+      : by_(by), request_(std::forward<Q>(q)), call_(c), attempt_(c), next_(next) {}
 
   bool step();
 
@@ -82,6 +82,7 @@ class retried final : public relay<retried<Request, Next>> {
   retry& by_;
   Request request_;
   call call_;
+  call attempt_;  ///< the first, as it was handed on
   Next& next_;
   std::optional<held<attempt>> first_;
   std::optional<outcome> outcome_;  ///< of the first
@@ -201,12 +202,13 @@ bool detail::retried<Request, Next>::step() {
   if (others_) return true;
   if (!first_) {
     by_.budget_of(call_).deposit();
-    call const c = by_.attempt_of(call_);
-    first_.emplace([&] { return ask_with_copy(next_, request_, c); });
+    attempt_ = by_.attempt_of(call_);
+    first_.emplace([&] { return ask_with_copy(next_, request_, attempt_); });
     if (this->wait_for(*first_)) return false;
   }
   outcome_.emplace(first_->resume());
   if (*outcome_) return true;
+  first_.reset();
   others_.emplace(
       [this] { return by_.after_the_first(std::move(request_), call_, next_, outcome_->error()); });
   return !this->wait_for(*others_);

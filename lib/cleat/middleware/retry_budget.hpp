@@ -47,15 +47,19 @@ class retry_budget {
  private:
   static constexpr std::int64_t token = 1'000'000;  ///< parts in a token
   static constexpr std::int64_t us_per_second = 1'000'000;
+  static constexpr double tokens_max = 1e6;
+  /// More than `tokens_max` is as good as that many; what is no number is none.
   static constexpr std::int64_t to_parts(double tokens) noexcept {
-    return static_cast<std::int64_t>(tokens * static_cast<double>(token));
+    double const some = tokens > 0 ? std::min(tokens, tokens_max) : 0;
+    return static_cast<std::int64_t>(some * static_cast<double>(token));
   }
 
   void refill(time_point now) noexcept {
     using std::chrono::microseconds;
     if (last_ == never) last_ = now;
-    auto const us = std::chrono::duration_cast<microseconds>(
-        std::min<duration>(now - last_, std::chrono::seconds{1}));
+    // Longer than it takes to fill the floor is as good as that long.
+    std::chrono::seconds const most{floor_rate_ > 0 ? 1 + token / floor_rate_ : 0};
+    auto const us = std::chrono::duration_cast<microseconds>(std::min<duration>(now - last_, most));
     floor_ =
         std::min(std::max(floor_rate_, token), floor_ + floor_rate_ * us.count() / us_per_second);
     last_ = now;

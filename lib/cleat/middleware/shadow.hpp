@@ -277,7 +277,7 @@ class shadow_service {
       result<response> const its = co_await b->mirror(std::move(q), c);
       duration const took = c.now() - began;
       static_cast<void>(co_await p->ended.wait());
-      if (!p->primary) co_return;
+      if (b->closed_ || !p->primary) co_return;
       result<response> const& primary = *p->primary;
       if (!primary && primary.error().why() == kind::cancelled) co_return;
       if (primary && !its) {

@@ -75,14 +75,16 @@ class timeout : public stage {
     std::optional<result<response_of<Next>>> got;
     scope beside{env};
     detail::expiry over{beside, c, began};
+    over.at(env.executor(), c.deadline());
     beside.spawn(detail::keep(ask(next, std::move(q), c), got));
-    if (!beside.empty()) over.at(env.executor(), c.deadline());
     co_await beside.join();  // hands our own cancellation on; rethrows
 
     if (over.has_come() && !*got && !env.cancelled()) {
       failure const why = got->error();
       if (why.why() == kind::cancelled)
-        co_return failure{kind::timed_out, why.sure()}.with_detail(why.detail());
+        co_return failure{kind::timed_out, why.sure()}
+            .with_detail(why.detail())
+            .with_attempts(why.attempts());
     }
     co_return *std::move(got);
   }

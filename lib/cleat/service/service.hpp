@@ -77,6 +77,10 @@ auto ask_with_copy(S& s, request_of<S> const& q, call const& c) {
   }
 }
 
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsubobject-linkage"  // of a service that is a lambda
+#endif
 /// A call as a task, to spawn it or to await it beside others, whatever the service returns:
 /// `spawn(executor, ask(lamp, q, c), token)`. The service outlives it.
 template <Service S>
@@ -84,5 +88,8 @@ task<result<response_of<S>>> ask(S& service, request_of<S> q, call c) {
   auto r = co_await service(std::move(q), c);
   co_return r;
 }
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 }  // namespace cleat

@@ -58,6 +58,9 @@ WRONG = {
     'breaker_outside_retry': [
         ('[breaker()] | retry(3) | service', 'retry(3) | breaker() | service'),
     ],
+    'breaker_outside_limit': [
+        ('[breaker()] | limit(64) | service', 'limit(64) | breaker() | service'),
+    ],
     'rate_outside_retry': [
         ('[rate(100)] | retry(3) | service', 'retry(3) | rate(100) | service'),
         ('[rate(100)] | hedge() | service', 'hedge() | rate(100) | service'),
@@ -85,7 +88,7 @@ WRONG = {
 
 # However deep the mistake lies: here the outermost and the innermost of seven.
 DEEP = ('breaker_outside_retry',
-        'observe(watching) | deadline(5s) | [breaker()] | limit(64) | timeout(2s) | idempotent() | retry(3) | service')
+        'observe(watching) | deadline(5s) | [breaker()] | timeout(3s) | timeout(2s) | idempotent() | retry(3) | service')
 
 # Mistakes that are not of order: the code, and the sentence.
 OTHERS = {
