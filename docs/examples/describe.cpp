@@ -52,8 +52,8 @@ struct counter {
 // [catalogue]
 auto forecast(counter& counts, std::shared_ptr<cleat::share> part) {
   using namespace cleat;
-  auto one = retry(3).per_attempt(1500ms) | hedge().after(200ms) | breaker() | rate(100) |
-             limit(64).queue(16) | timeout(1s) | weather{"north"};
+  auto one = retry(3).per_attempt(1500ms) | hedge().after(200ms) | limit(64).queue(16) | breaker() |
+             rate(100) | timeout(1s) | weather{"north"};
   auto two = retry(2) | breaker() | weather{"new"};
   return observe(counts) | deadline(5s) | fallback(std::string{"as yesterday"}) | idempotent() |
          canary(shadow(std::move(one), weather{"copy"}), std::move(two), std::move(part));

@@ -2,6 +2,7 @@
 
 #include <boost/asio/error.hpp>
 #include <boost/asio/execution/context.hpp>
+#include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <boost/asio/query.hpp>
 
 #include <unistd.h>
@@ -56,10 +57,19 @@ void ready_wait_base::leave() noexcept {
 
 asio::execution_context::id poller::id;
 
+class poller::set_type
+    : public asio::posix::basic_stream_descriptor<asio::io_context::executor_type> {
+ public:
+  using asio::posix::basic_stream_descriptor<
+      asio::io_context::executor_type>::basic_stream_descriptor;
+};
+
 poller::poller(asio::execution_context& context)
     : service(context),
       context_(static_cast<context_type&>(context)),
-      set_(context_, ::epoll_create1(EPOLL_CLOEXEC)) {}
+      set_(std::make_unique<set_type>(context_, ::epoll_create1(EPOLL_CLOEXEC))) {}
+
+poller::~poller() = default;
 
 poller* poller::of(environment::executor_type const& executor) noexcept {
   if (executor.target<context_type::executor_type>() == nullptr) return nullptr;
@@ -72,7 +82,7 @@ poller* poller::of(environment::executor_type const& executor) noexcept {
 
 void poller::shutdown() {
   error_code ignored;
-  set_.close(ignored);
+  set_->close(ignored);
 }
 
 bool poller::watch(pollable& p, std::uint32_t what) {
@@ -90,7 +100,7 @@ void poller::set_watched(pollable& p, std::uint32_t what) noexcept {
   e.data.ptr = &p;
   // Trouble is told by the kernel even if nobody asks: a descriptor that is not watched is taken out.
   int const operation = what == 0 ? EPOLL_CTL_DEL : p.known_ ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-  if (::epoll_ctl(set_.native_handle(), operation, p.descriptor_, &e) != 0) return;
+  if (::epoll_ctl(set_->native_handle(), operation, p.descriptor_, &e) != 0) return;
   p.watched_ = what;
   p.known_ = what != 0;
 }
@@ -106,7 +116,7 @@ void poller::forget(pollable& p) noexcept {
 /// Waits for the next batch. This wait keeps no loop running: the chains that wait do that.
 void poller::arm() {
   armed_ = true;
-  set_.async_wait(set_type::wait_read, [this](error_code code) {
+  set_->async_wait(set_type::wait_read, [this](error_code code) {
     context_.get_executor().on_work_started();
     if (!code) dispatch();
   });
@@ -134,7 +144,7 @@ void poller::dispatch() {
   constexpr int rounds_max = 4;
   constexpr int large = 8;
   for (int round = 0; round < rounds_max; ++round) {
-    int const n = ::epoll_wait(set_.native_handle(), batch_.data(), batch_max, 0);
+    int const n = ::epoll_wait(set_->native_handle(), batch_.data(), batch_max, 0);
     if (n <= 0) break;
     batch_size_ = static_cast<std::size_t>(n);
     for (std::size_t i = 0; i < batch_size_; ++i) tell(i);

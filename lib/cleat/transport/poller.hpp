@@ -5,13 +5,13 @@
 #include <cleat/base/result.hpp>
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/basic_stream_descriptor.hpp>
 
 #include <sys/epoll.h>
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 namespace cleat::detail {
 
@@ -122,6 +122,7 @@ class poller final : public boost::asio::execution_context::service {
   static boost::asio::execution_context::id id;
 
   explicit poller(boost::asio::execution_context& context);
+  ~poller() override;
 
   /// The one of this executor's context, or null if it is not the plain executor of an
   /// `io_context` (a strand's chains may be on any thread): then Asio's own waits serve.
@@ -135,7 +136,7 @@ class poller final : public boost::asio::execution_context::service {
   friend class pollable;
   friend class ready_wait_base;
   using context_type = boost::asio::io_context;
-  using set_type = boost::asio::posix::basic_stream_descriptor<context_type::executor_type>;
+  class set_type;  // apart, since it takes long to compile
   class rearm;
 
   void shutdown() override;
@@ -150,7 +151,7 @@ class poller final : public boost::asio::execution_context::service {
   static constexpr std::size_t batch_max = 256;
 
   context_type& context_;
-  set_type set_;
+  std::unique_ptr<set_type> set_;
   bool armed_ = false;
   std::array<epoll_event, batch_max> batch_;  ///< entries that are gone are null
   std::size_t batch_size_ = 0;
