@@ -119,9 +119,6 @@ int ask(options const& o) {
       case stack::none:
         start([&] { return passing{} | session(); });
         break;
-      case stack::deadline:
-        start([&] { return cleat::shared(limit) | session(); });
-        break;
       case stack::three:
         start([&] {
           return cleat::shared(counted) | cleat::shared(limit) | cleat::shared(again) | session();

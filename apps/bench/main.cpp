@@ -21,10 +21,9 @@ bench::stack layers_of(apps::settings const& s) {
   auto const given = s.find("--layers");
   if (!given || given->value == "all") return stack::all;
   if (given->value == "none") return stack::none;
-  if (given->value == "deadline") return stack::deadline;
   if (given->value == "three") return stack::three;
   if (given->value == "six") return stack::six;
-  given->refuse("none, deadline, three, six or all");
+  given->refuse("none, three, six or all");
 }
 
 bench::options read(apps::settings const& s) {
@@ -61,7 +60,7 @@ int main(int argc, char** argv) try {
   s.value("Work", "--secs", "", "SECONDS", "of measuring", "1");
   s.value("Work", "--maxreq", "", "N", "requests at most", "no limit");
   s.value("How", "--layers", "", "WHICH",
-          "on the client's session: none; deadline; three: metrics, deadline, retry; six: these, "
+          "on the client's session: none; three: metrics, deadline, retry; six: these, "
           "limit, rate, breaker; all: metrics, log, deadline, retry",
           "all");
   s.value("How", "--packets", "", "FILE", "log each packet and call there", "nothing is logged");

@@ -102,7 +102,7 @@ int serve(options const& o) {
   std::vector<std::unique_ptr<shop>> shops;
   std::uint16_t port = o.port;
   for (unsigned n = 0; n < o.threads; ++n) {
-    auto opened = shop::open(port, o.threads > 1, o.layers <= stack::deadline ? nullptr : &events);
+    auto opened = shop::open(port, o.threads > 1, o.layers == stack::all ? &events : nullptr);
     if (!opened) return refuse(opened.error());
     port = (*opened)->port();
     shops.push_back(std::move(*opened));

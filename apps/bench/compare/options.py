@@ -17,6 +17,8 @@ stacks:
   asio         Boost.Asio and Boost.JSON as written by hand
   cleat        ours, with its whole default pipeline
   cleat-bare   ours, without middleware and observers
+  cleat-three  its client with metrics, deadline and retry
+  cleat-six    its client with these, limit, rate and breaker
   cleat-spin, limit-spin
                the same, asking the kernel again instead of sleeping
   tokio, tower, go, b2 (Asio by hand), b4 (Asio tuned by hand)

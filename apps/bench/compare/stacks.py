@@ -58,7 +58,9 @@ def in_repository(programs):
         stack('limit', limit),
         stack('asio', asio),
         stack('cleat', cleat),
-        stack('cleat-bare', cleat, '--layers', 'deadline'),
+        stack('cleat-bare', cleat, '--layers', 'none'),
+        stack('cleat-three', cleat, '--layers', 'three'),
+        stack('cleat-six', cleat, '--layers', 'six'),
         stack('cleat-spin', cleat, '--spin', spins=True),
         stack('limit-spin', limit, '--spin', spins=True),
     ]
