@@ -27,7 +27,7 @@ class latency_window {
   struct settings {
     double quantile = 0.95;      ///< in (0, 1]
     std::uint16_t half = 500;    ///< samples in each half, at least 1
-    std::uint32_t needed = 100;  ///< without so many there is no quantile, at least 1
+    std::uint32_t needed = 100;  ///< without so many there is no quantile; 1 to `half`
   };
 
   latency_window() noexcept : latency_window(settings{}) {}
