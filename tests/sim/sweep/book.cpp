@@ -146,23 +146,27 @@ void book::on(cleat::attempt_ended const& e) noexcept {
 }
 
 book::budget& book::budget_of(std::string_view peer) {
-  auto const& s = terms_.budget;
   auto const [place, is_new] = budgets_.try_emplace(std::string{peer});
-  budget& b = place->second;
+  if (is_new) place->second.floor = terms_.budget.floor;
+  return place->second;
+}
+
+book::budget& book::filled(std::string_view peer) {
+  budget& b = budget_of(peer);
+  double const rate = terms_.budget.floor;
   auto const now = trial_.world.elapsed();
-  double const seconds = std::chrono::duration<double>(now - b.filled_at).count();
-  b.floor = is_new ? s.floor : std::min(std::max(s.floor, 1.0), b.floor + s.floor * seconds);
+  double const seconds = std::chrono::duration<double>(now - b.filled_at.value_or(now)).count();
+  b.floor = std::min(std::max(rate, 1.0), b.floor + rate * seconds);
   b.filled_at = now;
   return b;
 }
 
 void book::on(cleat::retry_scheduled const& e) noexcept {
   trial_.reached("another attempt");
-  budget& b = budget_of(e.of.peer);
-  trial_.expect(b.floor + b.saved >= 1 - 0.001, "retries stay within their budget", e.of.peer);
-  double const from_floor = std::min(b.floor, 1.0);
-  b.floor -= from_floor;
-  b.saved = std::max(0.0, b.saved - (1 - from_floor));
+  budget& b = filled(e.of.peer);
+  constexpr double one = 1 - 0.001;
+  trial_.expect(b.floor >= one || b.saved >= one, "retries stay within their budget", e.of.peer);
+  (b.floor >= one ? b.floor : b.saved) -= 1;
   auto const found = calls_.find(e.of.operation);
   if (found == calls_.end()) return;
   ++found->second.scheduled;
@@ -170,7 +174,10 @@ void book::on(cleat::retry_scheduled const& e) noexcept {
                 "no wait between attempts outlasts the deadline");
 }
 
-void book::on(cleat::retry_budget_empty const&) noexcept { trial_.reached("budget empty"); }
+void book::on(cleat::retry_budget_empty const& e) noexcept {
+  trial_.reached("budget empty");
+  filled(e.of.peer);
+}
 
 void book::on(cleat::layer_acted const& e) noexcept {
   trial_.reached(to_string(e.what));

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -90,11 +91,13 @@ class book {
   struct budget {
     double floor = 0;
     double saved = 0;
-    cleat::duration filled_at{};
+    std::optional<cleat::duration> filled_at;  ///< since somebody took of it first
   };
 
   [[nodiscard]] entry* find(std::uint64_t operation, std::string_view promise);
   [[nodiscard]] budget& budget_of(std::string_view peer);
+  /// Somebody takes of it, or tries to.
+  budget& filled(std::string_view peer);
 
   cleat::sim::trial& trial_;
   retry_terms terms_;
