@@ -24,6 +24,7 @@ ALL = list((HERE / 'planted').glob('*.patch'))
 UNITS = {
     'toggler': ('tests/sim/sweep/toggler.cpp', 'lib/toggle/device.cpp'),
     'hub': ('tests/sim/sweep/hub.cpp',),
+    'pipelines': ('tests/sim/sweep/pipelines.cpp',),
 }
 
 
