@@ -26,7 +26,7 @@ template <class A>
 class held<A> {
  public:
   template <class Make>
-  explicit held(Make&& make) : what_(make()) {}
+  explicit held(Make const& make) : what_(make()) {}
   template <class Promise>
   bool suspend(std::coroutine_handle<Promise> h) {
     return what_.await_suspend(h);
@@ -41,7 +41,7 @@ template <class T>
 class held<task<T>> {
  public:
   template <class Make>
-  explicit held(Make&& make) : child_(make()) {}
+  explicit held(Make const& make) : child_(make()) {}
   template <class Promise>
   bool suspend(std::coroutine_handle<Promise> h) {
     return child_.await_suspend(h);
@@ -67,7 +67,7 @@ template <AwaitableInTask A>
 class held : public held<task<await_result_t<A>>> {
  public:
   template <class Make>
-  explicit held(Make&& make)
+  explicit held(Make const& make)
       : held<task<await_result_t<A>>>([&] { return detail::as_task<A>(make()); }) {}
 };
 
@@ -75,7 +75,7 @@ template <class L, class T>
 class held<leaf_or_task<L, T>> {
  public:
   template <class Make>
-  explicit held(Make&& make) : what_(make()) {}
+  explicit held(Make const& make) : what_(make()) {}
   template <class Promise>
   bool suspend(std::coroutine_handle<Promise> h) {
     return detail::leaf_or_task_awaiter<L, T>{what_}.await_suspend(h);

@@ -51,7 +51,6 @@ class relay : public in_place {
   }
 
  protected:
-  relay() noexcept { frame_.self = this; }
   ~relay() = default;
 
   /// Starts `what`; false if it has ended at once.
@@ -66,6 +65,9 @@ class relay : public in_place {
   }
 
  private:
+  friend Derived;
+  relay() noexcept { frame_.self = this; }
+
   class promise : public detail::frame {};
 
   /// What a compiler makes of a coroutine, as far as others see it.

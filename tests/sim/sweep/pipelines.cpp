@@ -101,8 +101,15 @@ class run final : public fleet {
   [[nodiscard]] service recommended(std::size_t host) {
     trial_.reached("the recommended order");
     auto part = std::make_shared<cleat::share>(5000U);
+    // One after another, since each draws.
+    auto places = limit();
+    auto second = hedge();
+    auto pace = rate();
+    auto fuse = breaker();
+    auto patience = timeout();
     return cleat::observe(book_) | cleat::fallback(stopgap) | cleat::deadline(plan_.overall) |
-           cleat::idempotent() | limit() | retry() | hedge() | rate() | breaker() | timeout() |
+           cleat::idempotent() | std::move(places) | retry() | std::move(second) | std::move(pace) |
+           std::move(fuse) | std::move(patience) |
            cleat::canary(device(host), device(host), std::move(part), by_operation);
   }
 
