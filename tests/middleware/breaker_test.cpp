@@ -4,6 +4,7 @@
 #include <cleat/middleware/deadline.hpp>
 #include <cleat/middleware/observe.hpp>
 #include <cleat/middleware/retry.hpp>
+#include <cleat/sim/random.hpp>
 #include <cleat/sim/world.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -37,19 +38,6 @@ using cleat::sim::world;
 using namespace std::chrono_literals;
 
 namespace {
-
-/// Even random numbers from a fixed seed.
-class numbers {
- public:
-  explicit numbers(std::uint64_t seed) : state_(seed) {}
-  std::uint64_t below(std::uint64_t bound) {
-    state_ += 0x9E3779B97F4A7C15ULL;
-    return cleat::scale(cleat::mix64(state_), bound);
-  }
-
- private:
-  std::uint64_t state_;
-};
 
 /// The circuit as one would write it without care for time and memory: it remembers everything and
 /// looks through it each time.
@@ -206,7 +194,7 @@ class started {
 BOOST_AUTO_TEST_CASE(a_circuit_does_what_a_naive_one_does) {
   std::array<int, 3> entered{};
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {
-    numbers draw{seed};
+    cleat::sim::random draw{seed};
     circuit::settings s;
     s.failures = static_cast<unsigned>(draw.below(5));
     s.ratio = draw.below(2) == 0 ? 0.0 : 0.1 * static_cast<double>(1 + draw.below(9));
@@ -275,7 +263,7 @@ BOOST_AUTO_TEST_CASE(a_circuit_does_what_a_naive_one_does) {
 }
 
 BOOST_AUTO_TEST_CASE(a_window_counts_what_a_look_through_all_calls_counts) {
-  numbers draw{7};
+  cleat::sim::random draw{7};
   cleat::detail::outcome_window window{1s};
   std::vector<std::pair<time_point, bool>> all;
   time_point now{1h};

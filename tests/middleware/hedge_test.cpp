@@ -3,6 +3,7 @@
 #include <cleat/middleware/hedge.hpp>
 #include <cleat/middleware/observe.hpp>
 #include <cleat/middleware/retry.hpp>
+#include <cleat/sim/random.hpp>
 #include <cleat/sim/world.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -36,19 +37,6 @@ using cleat::sim::world;
 using namespace std::chrono_literals;
 
 namespace {
-
-/// Even random numbers from a fixed seed.
-class numbers {
- public:
-  explicit numbers(std::uint64_t seed) : state_(seed) {}
-  std::uint64_t below(std::uint64_t bound) {
-    state_ += 0x9E3779B97F4A7C15ULL;
-    return cleat::scale(cleat::mix64(state_), bound);
-  }
-
- private:
-  std::uint64_t state_;
-};
 
 /// What the service below does with one attempt.
 struct act {
@@ -117,7 +105,7 @@ result<std::string> ask(world& time, Service& service) {
 
 BOOST_AUTO_TEST_CASE(a_window_is_within_a_thirty_second_of_the_sorted_samples) {
   for (std::uint64_t seed = 1; seed <= 12; ++seed) {
-    numbers draw{seed};
+    cleat::sim::random draw{seed};
     latency_window::settings s;
     s.quantile = std::vector{0.5, 0.9, 0.95, 0.99, 1.0}.at(draw.below(5));
     s.half = static_cast<std::uint16_t>(1 + draw.below(300));
@@ -247,7 +235,7 @@ BOOST_AUTO_TEST_CASE(when_both_fail_the_first_ones_reason_is_told_with_the_worst
 }
 
 BOOST_AUTO_TEST_CASE(ends_as_the_earlier_success_or_the_later_failure) {
-  numbers draw{11};
+  cleat::sim::random draw{11};
   world time{1};
   script s;
   retry_budget::settings plenty;
@@ -405,7 +393,7 @@ BOOST_AUTO_TEST_CASE(hedging_does_not_make_itself_more_frequent) {
   retry_budget::settings plenty;
   plenty.deposit = 1;
   auto service = cleat::observe(w) | hedge().quantile(0.95).budget(plenty) | scripted(s);
-  numbers draw{3};
+  cleat::sim::random draw{3};
   int const calls = 4000;
   for (int n = 0; n < calls; ++n) {
     // 1 to 100 ms; the second attempt always helps.

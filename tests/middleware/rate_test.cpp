@@ -256,6 +256,21 @@ BOOST_AUTO_TEST_CASE(whoever_finds_others_waiting_goes_behind_them) {
   BOOST_TEST(bucket->waiting() == 0U);
 }
 
+BOOST_AUTO_TEST_CASE(who_does_not_wait_does_not_go_behind_others_either) {
+  world w{1};
+  peer p;
+  auto const bucket = std::make_shared<token_bucket>(settings(10, 1s, 1));
+  auto service = rate(1).reject().shared(bucket) | quick(w, p);
+  token_bucket::token first{*bucket, w.now()};
+  first.use();
+  token_bucket::token const late{*bucket, w.now()};
+  w.run_for(300ms);  // the late one may go, and has not gone yet
+  asked a{w, service, w.new_call()};
+  w.run_for(0ms);
+  BOOST_TEST(!a.succeeded());
+  BOOST_TEST(bucket->waiting() == 1U);
+}
+
 BOOST_AUTO_TEST_CASE(each_peer_has_a_rate_of_its_own_unless_it_is_shared) {
   for (bool const one_for_all : {false, true}) {
     world w{1};

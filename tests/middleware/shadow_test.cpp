@@ -229,6 +229,22 @@ BOOST_AUTO_TEST_CASE(mirrors_what_may_be_repeated_or_what_was_chosen) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_choice_that_throws_fails_no_call) {
+  world time{1};
+  script primary;
+  script mirror;
+  watcher w;
+  auto choose = [](std::string const&, call const&) -> bool { throw std::runtime_error{"no"}; };
+  auto service =
+      cleat::observe(w) | shadow(::service{primary}, ::service{mirror}).when(std::move(choose));
+  asked a{time, service, time.new_call()};
+  time.run_for(1s);
+  BOOST_TEST((a.got && a.got->has_value()));
+  BOOST_TEST(mirror.asked.empty());
+  BOOST_TEST(w.count(action::shadow_failed) == 1);
+  BOOST_TEST((w.why == kind::invalid));
+}
+
 BOOST_AUTO_TEST_CASE(a_mirror_that_throws_or_hangs_harms_nobody) {
   world time{1};
   script primary;

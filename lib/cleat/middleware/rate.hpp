@@ -78,7 +78,8 @@ class rated final : public relay<rated<Request, Next>> {
     if (!token_) {
       time_point const now = call_.now();
       time_point const at = bucket_.next(now);
-      if (at > now && (!waits_ || !bucket_.may_wait() || at >= call_.deadline())) {
+      bool const must_wait = at > now || bucket_.waiting() != 0;
+      if (must_wait && (!waits_ || !bucket_.may_wait() || at >= call_.deadline())) {
         failed_ = no_token(bucket_, waits_, at - now);
         notify(call_.events, layer_acted{call_, action::rate_rejected, &*failed_, at - now});
         return true;

@@ -190,7 +190,7 @@ class shadow_service {
 
   task<result<response>> operator()(request q, call c) {
     std::shared_ptr<pair> mine;
-    if (!beside_->closed_ && std::invoke(when_, std::as_const(q), std::as_const(c))) {
+    if (!beside_->closed_ && is_wanted(q, c)) {
       environment& env = co_await this_chain::environment;
       mine = mirror(env, q, c);
     }
@@ -241,6 +241,17 @@ class shadow_service {
 
   shadow_service(Primary primary, std::shared_ptr<beside> b, When when)
       : primary_(std::move(primary)), beside_(std::move(b)), when_(std::move(when)) {}
+
+  /// Whether to mirror this call. A predicate that throws is no reason to fail it.
+  [[nodiscard]] bool is_wanted(request const& q, call const& c) noexcept {
+    try {
+      return std::invoke(when_, q, c);
+    } catch (...) {
+      auto const why = failure{kind::invalid, certainty::not_sent}.with_detail("the choice threw");
+      beside_->tell(c, action::shadow_failed, &why, {});
+      return false;
+    }
+  }
 
   /// Sends the copy on its way, if there is a place for it.
   std::shared_ptr<pair> mirror(environment& env, request const& q, call const& c) noexcept {

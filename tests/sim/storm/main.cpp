@@ -1,4 +1,5 @@
 // A retry storm, with a shared retry budget and without. See docs/explanation/retry-storm.md.
+#include "../../support/a_count.hpp"
 #include "storm.hpp"
 
 #include <cleat/base/ids.hpp>
@@ -6,7 +7,6 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -17,7 +17,6 @@
 #include <sstream>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <vector>
 
 namespace {
@@ -236,19 +235,6 @@ int compare(terms const& t, std::string const& csv) {
   return broken.empty() ? 0 : 1;
 }
 
-/// Says in words what a count has to be.
-CLI::Validator a_count(std::uint64_t least, std::uint64_t most) {
-  auto check = [least, most](std::string& word) -> std::string {
-    std::uint64_t n = 0;
-    auto const [end, error] = std::from_chars(word.data(), word.data() + word.size(), n);
-    bool const whole = error == std::errc{} && end == word.data() + word.size();
-    if (whole && n >= least && n <= most) return {};
-    return "'" + word + "' is not a whole number from " + std::to_string(least) + " to " +
-           std::to_string(most);
-  };
-  return CLI::Validator{check, ""};
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -265,7 +251,7 @@ int main(int argc, char** argv) {
                          std::uint64_t most) {
     app.add_option(name, into, what)
         ->capture_default_str()
-        ->check(a_count(least, most))
+        ->check(cleat::test::a_count(least, most))
         ->type_name("N");
   };
   // Of fewer the floor would be a great part: ten retries a second, however few ask.

@@ -1,4 +1,5 @@
 // Runs scenarios with many seeds. See scripts/sim.
+#include "../../support/a_count.hpp"
 #include "scenario.hpp"
 
 #include <cleat/base/entropy.hpp>
@@ -10,7 +11,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
@@ -21,7 +21,6 @@
 #include <map>
 #include <sstream>
 #include <string>
-#include <system_error>
 #include <vector>
 
 namespace {
@@ -215,19 +214,6 @@ int sweep_all(settings const& with) {
   return failed == 0 ? 0 : 1;
 }
 
-/// Says in words what a count has to be.
-CLI::Validator a_count(std::uint64_t least, std::uint64_t most) {
-  auto check = [least, most](std::string& word) -> std::string {
-    std::uint64_t n = 0;
-    auto const [end, error] = std::from_chars(word.data(), word.data() + word.size(), n);
-    bool const whole = error == std::errc{} && end == word.data() + word.size();
-    if (whole && n >= least && n <= most) return {};
-    return "'" + word + "' is not a whole number from " + std::to_string(least) + " to " +
-           std::to_string(most);
-  };
-  return CLI::Validator{check, ""};
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -241,11 +227,11 @@ int main(int argc, char** argv) {
       "scripts/sim"};
   app.add_option("--seeds", with.seeds, "How many seeds")
       ->capture_default_str()
-      ->check(a_count(1, 100'000'000))
+      ->check(cleat::test::a_count(1, 100'000'000))
       ->type_name("N");
   app.add_option("--from", with.from, "The first seed")
       ->capture_default_str()
-      ->check(a_count(0, ~std::uint64_t{0} / 2))
+      ->check(cleat::test::a_count(0, ~std::uint64_t{0} / 2))
       ->type_name("N");
   std::string names = "Only this scenario:";
   std::vector<std::string> known;
@@ -256,11 +242,11 @@ int main(int argc, char** argv) {
   app.add_option("--scenario", with.only, names)->check(CLI::IsMember(known));
   app.add_option("--threads", with.threads, "How many threads; 0: one for each processor")
       ->capture_default_str()
-      ->check(a_count(0, 1000))
+      ->check(cleat::test::a_count(0, 1000))
       ->type_name("N");
   app.add_option("--failures", with.failures, "Stop after so many seeds that broke a promise")
       ->capture_default_str()
-      ->check(a_count(1, 1000))
+      ->check(cleat::test::a_count(1, 1000))
       ->type_name("N");
   app.add_option("--regressions", with.regressions, "A file of seeds to try before the others")
       ->take_last()
