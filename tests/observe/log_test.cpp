@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <chrono>
 #include <cstdlib>
@@ -106,6 +107,23 @@ class stderr_into {
 
  private:
   int before_;
+};
+
+/// While it lives, no file of this process grows beyond so many bytes.
+class file_size_limit {
+ public:
+  explicit file_size_limit(rlim_t bytes) {
+    BOOST_REQUIRE(::getrlimit(RLIMIT_FSIZE, &before_) == 0);
+    rlimit now = before_;
+    now.rlim_cur = bytes;
+    BOOST_REQUIRE(::setrlimit(RLIMIT_FSIZE, &now) == 0);
+  }
+  file_size_limit(file_size_limit const&) = delete;
+  file_size_limit& operator=(file_size_limit const&) = delete;
+  ~file_size_limit() { ::setrlimit(RLIMIT_FSIZE, &before_); }
+
+ private:
+  rlimit before_{};
 };
 
 std::unique_ptr<cleat::log_sink> sink_to(int fd, cleat::clock const& clock,
@@ -520,6 +538,25 @@ BOOST_AUTO_TEST_CASE(survives_a_closed_pipe_in_silence) {
   }
   close(ends[1]);
   BOOST_TEST(std::filesystem::file_size(said) == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(survives_a_file_at_its_size_limit_and_says_so) {
+  temporary_directory const directory;
+  auto const said = directory.path / "stderr";
+  made_events const made;
+  cleat::log_sink_options o{made.of.clock()};
+  o.fd = -1;
+  o.file = (directory.path / "log").string();
+  {
+    stderr_into const file{said};
+    file_size_limit const limit{1024};
+    auto const to = cleat::log_sink::open(o).value();
+    for (int i = 0; i < 20; ++i) to->write(log_level::info, std::string(100, 'x'));
+  }
+  BOOST_TEST(std::filesystem::file_size(o.file) <= 1024U);
+  auto const lines = lines_of(said);
+  BOOST_REQUIRE(lines.size() == 1U);
+  BOOST_TEST(lines.front().starts_with("cannot write the log to " + o.file + ": File too large"));
 }
 
 BOOST_AUTO_TEST_CASE(says_once_that_a_full_disk_takes_no_more) {

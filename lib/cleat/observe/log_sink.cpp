@@ -83,11 +83,14 @@ bool wants_colour(line_writer const& to) noexcept {
          (terminal == nullptr || std::string_view{terminal} != "dumb");
 }
 
-void survive_closed_pipes() noexcept {
-  struct sigaction now{};
-  if (::sigaction(SIGPIPE, nullptr, &now) != 0 || now.sa_handler != SIG_DFL) return;
-  now.sa_handler = SIG_IGN;
-  ::sigaction(SIGPIPE, &now, nullptr);
+/// A closed pipe and a file at its limit are errors of `write`, and no end of the program.
+void survive_broken_outputs() noexcept {
+  for (int const signal : {SIGPIPE, SIGXFSZ}) {
+    struct sigaction now{};
+    if (::sigaction(signal, nullptr, &now) != 0 || now.sa_handler != SIG_DFL) continue;
+    now.sa_handler = SIG_IGN;
+    ::sigaction(signal, &now, nullptr);
+  }
 }
 
 }  // namespace
@@ -133,7 +136,7 @@ result<std::unique_ptr<log_sink>> log_sink::open(log_sink_options options) {
     bool const colour = wants_colour(out);
     made->impl_->add(std::move(out), made.get(), colour);
   }
-  survive_closed_pipes();
+  survive_broken_outputs();
   return made;
 }
 

@@ -38,8 +38,9 @@ class log_sink_options {
 /// A record is one whole line, written with one `write(2)` before `write` returns; records of
 /// several threads never mix. Text is coloured if `fd` is a terminal and `NO_COLOR` is not set.
 /// What goes wrong while writing never reaches the program: the first error is told in one sentence
-/// on stderr, a closed pipe not even that, and that place gets no more records. So that a closed
-/// pipe ends nothing, `open` ignores SIGPIPE for the process if it has its default action.
+/// on stderr, a closed pipe not even that, and that place gets no more records. So that neither a
+/// closed pipe nor a file at its size limit ends the program, `open` ignores SIGPIPE and SIGXFSZ for
+/// the process, each if it has its default action.
 ///
 /// Thread safety: all members may be called from any thread, none from a signal handler.
 class log_sink {
