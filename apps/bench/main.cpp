@@ -1,8 +1,8 @@
 #include "roles.hpp"
 
 #include <common/settings.hpp>
+#include <common/signals.hpp>
 
-#include <csignal>
 #include <cstdio>
 #include <string_view>
 
@@ -49,7 +49,7 @@ bench::options read(apps::settings const& s) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  std::signal(SIGPIPE, SIG_IGN);
+  apps::survive_broken_outputs();
   apps::settings s{"bench", "The work of docs/performance.md: `bench server` and `bench client`."};
   s.value("Work", "--port", "", "PORT", "where the server listens; 0: the system chooses", "0");
   s.value("Work", "--conns", "", "N", "connections", "1");

@@ -3,8 +3,8 @@
 #include <cleat/base/spawn.hpp>
 #include <cleat/observe/line_writer.hpp>
 #include <cleat/observe/log_line.hpp>
+#include <common/program.hpp>
 #include <common/settings.hpp>
-#include <common/signals.hpp>
 #include <toggle/device.hpp>
 
 #include <boost/asio/io_context.hpp>
@@ -50,7 +50,7 @@ JSON object a line. Each line of the ledger is an execution: ts, device_id, msg_
 state.
 
 Exit codes:
-  0  stopped by SIGINT or SIGTERM, which is how it ends
+  0  stopped by SIGINT, SIGTERM or SIGHUP, which is how it ends
   2  bad usage
   4  this machine: the port is taken, the ledger cannot be opened
 
@@ -161,7 +161,7 @@ class journal {
   cleat::line_writer out_{1, "standard output"};
 };
 
-int run(options o) {
+int run(options o, apps::signals& ear) {
   asio::io_context context{1};
   auto const executor = context.get_executor();
   if (o.seed) cleat::entropy::of(executor).seed(*o.seed);
@@ -178,10 +178,13 @@ int run(options o) {
     return apps::exit_environment;
   }
   toggle::device& device = **opened;
+
+  // From here on it is told to stop by a signal, and that is how it ends.
+  auto const heard = [&](int) { asio::post(context, [&device] { device.stop(); }); };
+  auto const attached = ear.attach(heard);
+  ear.settle(apps::exit_done);
   out.listening(device.port());
 
-  auto const heard = [&](int) { asio::post(context, [&device] { device.stop(); }); };
-  apps::signals const ear{heard};
   std::exception_ptr thrown;
   auto const ended = [&](std::exception_ptr error, cleat::failure const&) { thrown = error; };
   cleat::spawn(executor, device.run(), ended);
@@ -193,16 +196,8 @@ int run(options o) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  apps::signals::hold();
-  apps::fill_standard_descriptors();
-  try {
+  return apps::run_program("simulator", [&](apps::signals& ear) {
     auto o = read_options(argc, argv);
-    return o ? run(std::move(*o)) : apps::exit_done;
-  } catch (usage_error const& e) {
-    apps::complain("simulator", e.what());
-    return apps::exit_usage;
-  } catch (std::exception const& e) {
-    apps::complain("simulator", std::string{"this machine cannot run it now: "} + e.what());
-    return apps::exit_environment;
-  }
+    return o ? run(std::move(*o), ear) : apps::exit_done;
+  });
 }

@@ -34,11 +34,11 @@ Exit codes:
   2    bad usage or settings
   3    no good answer: the device may have acted (--status never acts, and gives 1)
   4    this machine: a port is taken, a file cannot be opened, no descriptors are left
-  130  ended by SIGINT, 143 by SIGTERM, before it was done
+  130  ended by SIGINT, 143 by SIGTERM, 129 by SIGHUP, before it was done
 
 Standard output has log records and nothing else, one a line; the last line on standard error
-says what came of it. A signal during --metrics-linger ends that and keeps the exit code. SIGHUP
-opens --log-file anew.
+says what came of it. A signal during --metrics-linger ends that and keeps the exit code. With
+--log-file SIGHUP ends nothing and opens the file anew.
 
 Examples:
   toggler --simulate

@@ -2,11 +2,11 @@
 
 #include <cleat/observe/utf8.hpp>
 #include <common/duration.hpp>
+#include <common/signals.hpp>
 
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
 #include <cstddef>
 #include <cstdlib>
 #include <string_view>
@@ -112,8 +112,7 @@ report::report(options const& o, cleat::result<toggle::response> const& reply,
   failure const& why = reply.error();
   if (signal != 0) {
     code_ = 128 + signal;
-    sentence_ =
-        o.device_id + ": ended by " + (signal == SIGINT ? "SIGINT" : "SIGTERM") + " after " + took;
+    sentence_ = o.device_id + ": ended by " + std::string{apps::name_of(signal)} + " after " + took;
   } else {
     code_ = code_of(o, why);
     sentence_ = o.device_id + ": failed after " + took + ": " + printable(reason(why));

@@ -14,7 +14,6 @@
 #include <cleat/runtime/per_call.hpp>
 #include <cleat/transport/tcp.hpp>
 #include <common/settings.hpp>
-#include <common/signals.hpp>
 #include <toggle/device.hpp>
 #include <toggle/protocol.hpp>
 
@@ -26,7 +25,6 @@
 #include <boost/json/object.hpp>
 
 #include <csignal>
-#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -85,14 +83,19 @@ class shown_metrics {
 class toggling {
  public:
   toggling(options const& o, asio::io_context& context, cleat::log_sink& sink,
-           shown_metrics& metrics)
+           shown_metrics& metrics, apps::signals& ear)
       : options_(o),
         context_(context),
         sink_(sink),
         metrics_(metrics),
+        ear_(ear),
         log_(sink, log_level::info) {}
 
   int run() {
+    auto const heard = [this](int signal) {
+      asio::post(context_, [this, signal] { hear(signal); });
+    };
+    auto const attached = ear_.attach(heard, !options_.log_file.empty());
     std::exception_ptr thrown;
     auto const ended = [&](std::exception_ptr error) { thrown = error; };
     if (options_.simulate) open_device();
@@ -103,16 +106,13 @@ class toggling {
     return report_->code();
   }
 
-  /// On the context's thread.
+ private:
   void hear(int signal) {
-    if (signal == SIGHUP) return reopen_log();
+    if (signal == SIGHUP && !options_.log_file.empty()) return reopen_log();
     signal_ = signal;
     stop_.emit(asio::cancellation_type::terminal);
   }
 
-  [[nodiscard]] bool interrupted() const noexcept { return signal_ != 0; }
-
- private:
   void open_device() {
     toggle::device_options with;
     with.ids = {options_.device_id};
@@ -135,6 +135,7 @@ class toggling {
     if (r) remark(*r);
     bool const lingers = metrics_.shown() && options_.metrics_linger > 0s && signal_ == 0;
     report_.emplace(options_, r, counter_.made(), elapsed, signal_);
+    ear_.settle(report_->code());
     print(*report_);
     if (lingers) co_await linger();
     auto const guard = co_await cleat::this_chain::shield;
@@ -190,6 +191,7 @@ class toggling {
   asio::io_context& context_;
   cleat::log_sink& sink_;
   shown_metrics& metrics_;
+  apps::signals& ear_;
   cleat::log log_;
   attempt_counter counter_;
   asio::cancellation_signal stop_;
@@ -204,37 +206,32 @@ bool is_literal(std::string const& host) {
   return !no;
 }
 
-/// The work under the ear of the signals.
-int run_with(options const& o, asio::io_context& context, cleat::log_sink& sink,
-             shown_metrics& metrics) {
-  toggling work{o, context, sink, metrics};
-  auto const heard = [&](int signal) {
-    asio::post(context, [&work, signal] { work.hear(signal); });
-  };
-  apps::signals const ear{heard, !o.log_file.empty()};
-  int const code = work.run();
-  // A lookup cannot be stopped. Its thread must not see what `exit` takes down; all is written.
-  bool const may_look_up = !o.simulate && !is_literal(o.host);
-  if (may_look_up && code != done) std::_Exit(code);
-  return code;
-}
-
-}  // namespace
-
-int run(options const& o) {
-  asio::io_context context{1};
+/// Everything that logs; its code once the log is written.
+int run_logged(options const& o, asio::io_context& context, apps::signals& ear) {
   cleat::log_sink_options with{cleat::clock::of(context.get_executor())};
   with.level = o.dry_run ? std::min(o.level, log_level::info) : o.level;
   with.format = o.format;
   with.file = o.log_file;
+  auto sink = cleat::log_sink::open(with);
+  if (!sink) {
+    throw cannot_begin{"cannot open the " + std::string{sink.error().detail()}};
+  }
+  if (o.dry_run) return dry_run(o, context, **sink);
+  shown_metrics metrics{o, **sink};
+  toggling work{o, context, **sink, metrics, ear};
+  return work.run();
+}
+
+}  // namespace
+
+int run(options const& o, apps::signals& ear) {
+  asio::io_context context{1};
   try {
-    auto sink = cleat::log_sink::open(with);
-    if (!sink) {
-      throw cannot_begin{"cannot open the " + std::string{sink.error().detail()}};
-    }
-    if (o.dry_run) return dry_run(o, context, **sink);
-    shown_metrics metrics{o, **sink};
-    return run_with(o, context, **sink, metrics);
+    int const code = run_logged(o, context, ear);
+    // A lookup cannot be stopped. Its thread must not see what `exit` takes down.
+    bool const may_look_up = !o.simulate && !is_literal(o.host);
+    if (may_look_up && code != done) apps::end(code);
+    return code;
   } catch (cannot_begin const& why) {
     apps::complain("toggler", why.sentence);
     return environment;

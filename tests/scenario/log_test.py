@@ -171,6 +171,18 @@ class Log(programs.Scenario):
             self.assertEqual(len(device.requests), 1)
             self.assertIn('No space left', toggler.err.decode())
 
+    def test_a_log_file_at_its_size_limit_changes_nothing_but_is_told(self):
+        file = self.folder() / 'toggler.log'
+        file.write_bytes(b'{}\n' * 400)  # more than the limit
+        with Device() as device:
+            command = [programs.TOGGLER, '--device-id', 'D', '--device-host', '127.0.0.1', '--device-port',
+                       device.port, '--no-metrics', '--log-file', file, *LONG]
+            with programs.Program(['bash', '-c', 'ulimit -f 1; exec "$@"', '_', *command]) as toggler:
+                toggler.code = toggler.finish()
+            self.code(toggler, 0)
+            self.assertEqual(len(toggler.packets()), 2)
+            self.assertIn('File too large', toggler.err.decode())
+
     def test_a_log_file_has_the_same_lines(self):
         file = self.folder() / 'toggler.log'
         for times in (1, 2):

@@ -4,6 +4,7 @@ A test file ends with `programs.main()` and is called with the paths of the togg
 """
 
 import concurrent.futures
+import contextlib
 import ctypes
 import ctypes.util
 import fcntl
@@ -36,12 +37,12 @@ def clean_environment(**more):
 class Program:
     """A running program. Leaving the `with` block kills it, if it still runs."""
 
-    def __init__(self, command, env=None, stdout=subprocess.PIPE, **more):
+    def __init__(self, command, env=None, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more):
         self.out, self.err = b'', b''
         self._changed = threading.Condition()
         self.started = time.monotonic()
         self.process = subprocess.Popen([str(w) for w in command], env=clean_environment(**(env or {})),
-                                        stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, **more)
+                                        stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, **more)
         self._readers = [threading.Thread(target=self._read, args=(name, pipe), daemon=True)
                          for name, pipe in (('out', self.process.stdout), ('err', self.process.stderr)) if pipe]
         self._open_pipes = len(self._readers)
@@ -72,6 +73,20 @@ class Program:
 
     def signal(self, number):
         self.process.send_signal(number)
+
+    def wait_until_it_sleeps(self):
+        """Waits until its first thread waits for something, and it hears signals on another."""
+        def status(thread):
+            return pathlib.Path(f'/proc/{self.process.pid}/task/{thread}/status').read_text(encoding='ascii')
+        for _ in range(LONG * 50):
+            first = status(self.process.pid)
+            if re.search(r'^Threads:\s+[2-9]', first, re.M) and re.search(r'^State:\s+S', first, re.M):
+                switches = re.search(r'^voluntary.*', first, re.M).group()
+                time.sleep(0.05)
+                if switches in status(self.process.pid):
+                    return
+            time.sleep(0.02)
+        raise AssertionError(f'does not wait for anything\n{self.said()}')
 
     def finish(self, seconds=LONG):
         """The exit code, after everything that it wrote has been read."""
@@ -312,6 +327,23 @@ def apart(test):
     return wrapped
 
 
+@contextlib.contextmanager
+def full_pipe():
+    """The writing end of a pipe that takes nothing more, and that nobody reads."""
+    reading, writing = os.pipe()
+    try:
+        os.set_blocking(writing, False)
+        for size in (4096, 1):
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(writing, b'x' * size)
+        os.set_blocking(writing, True)
+        yield writing
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
 def silent_dns():
     """A name server that hears every question and answers none; this world's resolver asks it. (socket)"""
     mute = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -350,4 +382,4 @@ def promtool():
 
 
 HEX16 = re.compile(r'[0-9a-f]{16}')
-SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+SIGNALS = {signal.SIGINT: -signal.SIGINT, signal.SIGTERM: 143}  # of SIGINT a program dies

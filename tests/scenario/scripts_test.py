@@ -53,7 +53,7 @@ class Scripts(programs.Scenario):
                 device.wait_for_requests(1)
                 toggler.signal(signal.SIGINT)
                 toggler.code = toggler.finish(programs.PROMPT)
-            self.code(toggler, 130)
+            self.code(toggler, -signal.SIGINT)
 
 
 if __name__ == '__main__':

@@ -124,6 +124,7 @@ int run(int argc, char** argv, std::string_view name, role server, role client) 
     program += " " + what;
     options const o = read_options(given, is_server);
     std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGXFSZ, SIG_IGN);
     if (is_server) tell_allocations_on_sigusr1();
     (is_server ? server : client)(o);
   } catch (bad_option const& e) {
