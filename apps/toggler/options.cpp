@@ -1,6 +1,6 @@
 #include "options.hpp"
 
-#include <cleat/codec/utf8.hpp>
+#include <cleat/base/utf8.hpp>
 #include <common/settings.hpp>
 #include <toggle/message.hpp>
 

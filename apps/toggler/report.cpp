@@ -1,6 +1,6 @@
 #include "report.hpp"
 
-#include <cleat/observe/utf8.hpp>
+#include <cleat/base/utf8.hpp>
 #include <common/duration.hpp>
 #include <common/signals.hpp>
 

@@ -1,7 +1,7 @@
 #include <toggle/protocol.hpp>
 
 #include <cleat/base/ids.hpp>
-#include <cleat/codec/utf8.hpp>
+#include <cleat/base/utf8.hpp>
 
 namespace toggle {
 

@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <set>
+#include <sstream>
 #include <string>
 #include <type_traits>
 
@@ -186,6 +187,20 @@ BOOST_AUTO_TEST_CASE(cuts_a_long_detail_between_two_characters) {
   // The euro sign takes three bytes: it would begin at byte 93 and end at 96.
   std::string const euro = std::string(93, 'x') + "\xE2\x82\xAC and more";
   BOOST_TEST(failure{kind::invalid}.with_detail(euro).detail() == std::string(93, 'x') + "~");
+}
+
+BOOST_AUTO_TEST_CASE(its_sentence_is_one_line_that_cannot_steer_a_terminal) {
+  auto const why = failure{kind::rejected, certainty::rejected}.with_detail(
+      "red \x1B[31m\n\xC2\x9B \xE2\x80\xAEgnol oot\xFF");
+  std::string const sentence =
+      "the peer rejected the request (red ?[31m?? ?gnol oot?); the peer did not act";
+  BOOST_TEST(why.message() == sentence);
+  std::ostringstream out;
+  out << why;
+  BOOST_TEST(out.str() == sentence);
+  BOOST_CHECK_EXCEPTION(throw_exception_from_error(why, BOOST_CURRENT_LOCATION),
+                        boost::system::system_error,
+                        [&](auto const& e) { return e.what() == sentence; });
 }
 
 BOOST_AUTO_TEST_CASE(a_result_is_made_from_a_value_or_from_a_failure) {

@@ -1,6 +1,6 @@
 #define BOOST_TEST_MODULE json
+#include <cleat/base/utf8.hpp>
 #include <cleat/codec/json.hpp>
-#include <cleat/codec/utf8.hpp>
 
 #include <boost/test/unit_test.hpp>
 

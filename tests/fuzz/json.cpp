@@ -3,9 +3,8 @@
 #include "fuzz.hpp"
 
 #include <cleat/base/text.hpp>
+#include <cleat/base/utf8.hpp>
 #include <cleat/codec/json.hpp>
-#include <cleat/codec/utf8.hpp>
-#include <cleat/observe/utf8.hpp>
 
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
@@ -127,6 +126,7 @@ void check_text(std::string_view s) {
   require(good == (whole == s.size()), "both judges of UTF-8 agree");
   require(cleat::is_utf8(s.substr(0, whole)), "a prefix of whole characters is UTF-8");
   require(cleat::is_utf8(cleat::to_utf8(s)), "what is mended is UTF-8");
+  require(cleat::is_utf8(cleat::printable(s)), "what is printable is UTF-8");
   cleat::text<8> const cut{s};
   require(!good || cleat::is_utf8(cut.view()), "a text is cut between characters");
 }

@@ -4,7 +4,7 @@
 
 #include <cleat/base/call.hpp>
 #include <cleat/base/ids.hpp>
-#include <cleat/codec/utf8.hpp>
+#include <cleat/base/utf8.hpp>
 #include <cleat/observe/log_level.hpp>
 #include <toggle/device_mode.hpp>
 #include <toggle/protocol.hpp>

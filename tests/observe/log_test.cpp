@@ -154,12 +154,21 @@ BOOST_AUTO_TEST_CASE(writes_times_as_rfc_3339_says) {
   BOOST_TEST(cleat::to_rfc3339(system_clock::time_point{-1ms}) == "1969-12-31T23:59:59.999Z");
 }
 
-BOOST_AUTO_TEST_CASE(escapes_control_characters_beyond_ascii_and_other_line_ends) {
+BOOST_AUTO_TEST_CASE(escapes_what_would_steer_a_terminal_beyond_ascii_and_other_line_ends) {
   std::string line;
   // U+0085, U+009B, U+00A0 (which is none), U+2028, U+2029, U+2030 (which is none)
   cleat::append_json_line(line,
                           {{"a", "\xC2\x85\xC2\x9B\xC2\xA0\xE2\x80\xA8\xE2\x80\xA9\xE2\x80\xB0"}});
   BOOST_TEST(line == "{\"a\":\"\\u0085\\u009b\xC2\xA0\\u2028\\u2029\xE2\x80\xB0\"}\n");
+
+  // U+061C, U+200F, U+202E, U+2066: what turns the text round
+  json::object const round{{"a", "\xD8\x9C\xE2\x80\x8F\xE2\x80\xAE\xE2\x81\xA6"}};
+  line.clear();
+  cleat::append_json_line(line, round);
+  BOOST_TEST(line == "{\"a\":\"\\u061c\\u200f\\u202e\\u2066\"}\n");
+  line.clear();
+  cleat::append_text_line(line, round, false);
+  BOOST_TEST(line.ends_with("a=\"\\u061c\\u200f\\u202e\\u2066\"\n"), line);
 }
 
 BOOST_AUTO_TEST_CASE(writes_numbers_as_people_do_and_only_valid_text) {

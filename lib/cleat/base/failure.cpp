@@ -1,5 +1,7 @@
 #include <cleat/base/failure.hpp>
 
+#include <cleat/base/utf8.hpp>
+
 #include <boost/asio/error.hpp>
 #include <boost/system/system_error.hpp>
 #include <boost/throw_exception.hpp>
@@ -170,9 +172,9 @@ std::string failure::message() const {
 
 std::ostream& operator<<(std::ostream& out, failure const& f) {
   out << words(f.why());
-  if (tells_more(f)) out << ": " << f.code().message();
+  if (tells_more(f)) out << ": " << printable(f.code().message());
   if (f.attempts() > 1) out << " after " << f.attempts() << " attempts";
-  if (!f.detail().empty()) out << " (" << f.detail() << ')';
+  if (!f.detail().empty()) out << " (" << printable(f.detail()) << ')';
   if (f.offset() != failure::no_offset) out << " at byte " << f.offset();
   switch (f.sure()) {
     case certainty::not_sent:

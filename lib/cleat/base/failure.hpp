@@ -75,7 +75,8 @@ class failure {
   [[nodiscard]] certainty sure() const noexcept { return certainty_; }
   /// Byte offset in the message where the trouble begins, or `no_offset`.
   [[nodiscard]] std::size_t offset() const noexcept { return offset_; }
-  /// The field, the address or the peer's words; cut to 95 bytes.
+  /// The field, the address or the peer's words, as they came; cut to 95 bytes. Show them through
+  /// `printable`.
   [[nodiscard]] std::string_view detail() const noexcept { return detail_.view(); }
   /// For `rejected` and `overloaded`: the peer allows another try, after this time at the earliest.
   [[nodiscard]] std::optional<duration> retry_after() const noexcept {
@@ -93,6 +94,7 @@ class failure {
   [[nodiscard]] failure with_attempts(unsigned n) const noexcept;
 
   /// One sentence for a person: "timed out after 2 attempts (192.0.2.1:9000); the peer may have acted".
+  /// In one line, and safe to show on a terminal: it is `printable`, whatever the peer's words are.
   [[nodiscard]] std::string message() const;
 
  private:
@@ -105,6 +107,7 @@ class failure {
   text<95> detail_;
 };
 
+/// Writes `f.message()`.
 std::ostream& operator<<(std::ostream& out, failure const& f);
 
 /// Throws a `boost::system::system_error` whose `what()` is the whole sentence; what

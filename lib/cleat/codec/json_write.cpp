@@ -1,6 +1,6 @@
+#include <cleat/base/utf8.hpp>
 #include <cleat/codec/json_writer.hpp>
 #include <cleat/codec/plain_block.hpp>
-#include <cleat/codec/utf8.hpp>
 
 #include <algorithm>
 #include <bit>

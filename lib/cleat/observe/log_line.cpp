@@ -1,6 +1,6 @@
 #include <cleat/observe/log_line.hpp>
 
-#include <cleat/observe/utf8.hpp>
+#include <cleat/base/utf8.hpp>
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
@@ -20,34 +20,32 @@ namespace json = boost::json;
 
 std::string_view view(json::string_view s) noexcept { return {s.data(), s.size()}; }
 
-/// The inside of a JSON string.
+void append_escape(std::string& to, char32_t c) {
+  to += "\\u";
+  for (unsigned shift = 16; shift != 0;) {
+    shift -= 4;
+    to += "0123456789abcdef"[(c >> shift) & 15U];
+  }
+}
+
+/// The inside of a JSON string. What would steer a terminal, or end a line for some readers, is
+/// written as an escape.
 void append_escaped(std::string& to, std::string_view s) {
   while (!s.empty()) {
-    auto const c = static_cast<unsigned char>(s.front());
+    char const c = s.front();
     std::size_t n = 1;
     if (c == '"' || c == '\\') {
       to += '\\';
-      to += s.front();
+      to += c;
     } else if (c == '\n') {
       to += "\\n";
-    } else if (c < 0x20 || c == 0x7F) {
-      to += "\\u00";
-      to += "0123456789abcdef"[c >> 4U];
-      to += "0123456789abcdef"[c & 15U];
-    } else if (s.starts_with("\xE2\x80\xA8") || s.starts_with("\xE2\x80\xA9")) {
-      to += s[2] == '\xA8' ? "\\u2028" : "\\u2029";  // they end lines, for some readers
-      n = 3;
-    } else if (c == 0xC2 && s.size() > 1 && static_cast<unsigned char>(s[1]) < 0xA0 &&
-               utf8_length(s) == 2) {  // U+0080 to U+009F, which steer some terminals
-      auto const low = static_cast<unsigned char>(s[1]);
-      to += "\\u00";
-      to += "0123456789abcdef"[low >> 4U];
-      to += "0123456789abcdef"[low & 15U];
-      n = 2;
+    } else if (n = utf8_length(s); n == 0) {
+      to += utf8_replacement;
+      n = 1;
+    } else if (auto const point = utf8_code_point(s.substr(0, n)); steers_terminal(point)) {
+      append_escape(to, point);
     } else {
-      n = utf8_length(s);
-      to += n != 0 ? s.substr(0, n) : utf8_replacement;
-      n = std::max<std::size_t>(n, 1);
+      to += s.substr(0, n);
     }
     s.remove_prefix(n);
   }

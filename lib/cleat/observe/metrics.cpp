@@ -1,8 +1,8 @@
 #include <cleat/observe/metrics.hpp>
 
 #include <cleat/base/call.hpp>
+#include <cleat/base/utf8.hpp>
 #include <cleat/observe/outcome.hpp>
-#include <cleat/observe/utf8.hpp>
 
 #include <prometheus/counter.h>
 #include <prometheus/family.h>
