@@ -188,7 +188,7 @@ class Measuring(Driven):
                 out, errors = driver.communicate(timeout=LONG)
             finally:
                 driver.kill()
-        self.assertEqual(driver.returncode, 130, errors)
+        self.assertEqual(driver.returncode, -signal.SIGINT, errors)
         self.assertIn('stopped after', errors)
         self.assertIn('| limit |', out)
 

@@ -74,6 +74,37 @@ class Scripts(tree.Planted):
             app.send_signal(signal.SIGTERM)
             self.assertEqual(app.wait(timeout=10), 143)
 
+    def interrupted_while_it_builds(self, ninja, interrupt):
+        """The end of scripts/run, and what it said, if `interrupt(run)` comes while this Ninja builds."""
+        os.mkfifo(self.tree / 'straw/building')
+        self.write('straw/ninja', STRAW_NINJA.replace('mkdir -p', f'{ninja}; mkdir -p'), executable=True)
+        with subprocess.Popen([self.tree / 'scripts/run'], env=self.environment, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, start_new_session=True) as run:
+            with open(self.tree / 'straw/building', encoding='utf-8') as building:  # opens when it builds
+                interrupt(run)
+                building.read()
+            out, errors = run.communicate(timeout=20)
+        return run.returncode, out, errors
+
+    def test_dies_of_ctrl_c_while_it_builds(self):
+        stopped = 'trap "exit 2" INT; exec 3>"$STRAW/building"; while :; do sleep 0.1; done'
+        code, out, errors = self.interrupted_while_it_builds(
+            stopped, lambda run: os.killpg(run.pid, signal.SIGINT))
+        self.assertEqual((code, out), (-signal.SIGINT, ''), errors)
+        self.assertNotIn('failed', errors)
+
+    def test_starts_nothing_if_it_alone_was_interrupted_while_it_built(self):
+        goes_on = 'exec 3>"$STRAW/building"; read -r _ < "$STRAW/go"; exec 3>&-'
+        os.makedirs(self.tree / 'straw', exist_ok=True)
+        os.mkfifo(self.tree / 'straw/go')
+
+        def interrupt(run):
+            run.send_signal(signal.SIGINT)
+            (self.tree / 'straw/go').write_text('\n', encoding='utf-8')
+        code, out, errors = self.interrupted_while_it_builds(goes_on, interrupt)
+        self.assertEqual((code, out), (-signal.SIGINT, ''), errors)
+        self.assertTrue((self.tree / 'build/app/apps/toggler/toggler').exists(), 'it was built')
+
     def test_run_is_the_toggler_and_toggles_a_simulated_device_by_default(self):
         self.assertEqual(self.call('run').stdout, '[--simulate]\n')
         self.assertEqual(self.call('run', '--status').stdout, '[--status]\n')

@@ -26,7 +26,7 @@ class Stopped(BaseException):
 
 
 def stop_on_signals():
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signals = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
 
     def stop(number, _):
         for each in signals:
@@ -221,6 +221,9 @@ def run(o):
     show(o, runs)
     if jobs.failed:
         print(f'bench: {jobs.failed} runs failed; the sentences above say which and how.', file=sys.stderr)
+    if stopped_by in (signal.SIGINT, signal.SIGHUP):  # a shell's loop ends, too
+        signal.signal(stopped_by, signal.SIG_DFL)
+        signal.raise_signal(stopped_by)
     return 128 + stopped_by if stopped_by else 1 if jobs.failed else 0
 
 
