@@ -36,6 +36,7 @@ kind kind_of(error_code code) { return failure{code}.why(); }
 }  // namespace
 
 static_assert(std::is_trivially_copyable_v<failure>);
+static_assert(sizeof(failure) <= 136, "it is copied at each boundary");
 static_assert(std::is_nothrow_copy_constructible_v<failure>);
 static_assert(!std::is_convertible_v<kind, failure>, "a failure is made on purpose");
 static_assert(!std::is_convertible_v<error_code, failure>, "a failure is made on purpose");
@@ -174,9 +175,37 @@ BOOST_AUTO_TEST_CASE(its_builders_change_one_thing_each_and_leave_the_original) 
 BOOST_AUTO_TEST_CASE(holds_numbers_out_of_range_at_the_edge_of_their_range) {
   failure const f{kind::rejected};
   BOOST_TEST((f.with_retry_after(-5ms).retry_after() == 0ms));
+  BOOST_TEST((f.with_retry_after(failure::duration{4'294'967'295}).retry_after() ==
+              failure::duration{4'294'967'295}));
   BOOST_TEST((f.with_retry_after(std::chrono::hours{24 * 365}).retry_after() ==
-              failure::duration{2'147'483'647}));
+              failure::duration{4'294'967'295}));
   BOOST_TEST(f.with_attempts(1'000'000).attempts() == 65'535U);
+}
+
+BOOST_AUTO_TEST_CASE(names_the_wait_that_is_asked_for) {
+  failure const no = failure{kind::rejected, certainty::rejected}.with_detail("busy");
+  auto const asks = [&](failure::duration wait) { return no.with_retry_after(wait).message(); };
+  std::string const before = "the peer rejected the request (busy)";
+  std::string const after = "; the peer did not act";
+  BOOST_TEST(asks(0ms) == before + after);
+  BOOST_TEST(asks(1ms) == before + " and asks for a wait of 1 ms" + after);
+  BOOST_TEST(asks(999ms) == before + " and asks for a wait of 999 ms" + after);
+  BOOST_TEST(asks(1s) == before + " and asks for a wait of 1 s" + after);
+  BOOST_TEST(asks(1549ms) == before + " and asks for a wait of 1.5 s" + after);
+  BOOST_TEST(asks(1999ms) == before + " and asks for a wait of 1.9 s" + after);
+  BOOST_TEST(asks(119s) == before + " and asks for a wait of 119 s" + after);
+  BOOST_TEST(asks(5min) == before + " and asks for a wait of 5 min" + after);
+  BOOST_TEST(asks(36h) == before + " and asks for a wait of 36 h" + after);
+  BOOST_TEST(asks(failure::duration{2'147'483'647}) ==
+             before + " and asks for a wait of 24.8 days" + after);
+  BOOST_TEST(asks(failure::duration{4'294'967'295}) ==
+             before + " and asks for a wait of 49.7 days" + after);
+  BOOST_TEST(
+      failure(kind::overloaded, certainty::not_sent)
+          .with_detail("breaker open")
+          .with_retry_after(700ms)
+          .message() ==
+      "a limit was reached (breaker open), to be asked again after 700 ms; nothing was sent");
 }
 
 BOOST_AUTO_TEST_CASE(cuts_a_long_detail_between_two_characters) {

@@ -163,6 +163,57 @@ BOOST_AUTO_TEST_CASE(waits_as_long_as_the_peer_asks) {
   BOOST_TEST((s.at[1] - s.at[0] == 3s));
 }
 
+BOOST_AUTO_TEST_CASE(gives_the_refusal_at_once_if_the_wait_that_is_asked_for_does_not_fit) {
+  failure const no = failure{kind::rejected, certainty::rejected}.with_detail("busy");
+  for (auto const asked : {5s, 6s, 2'147'483s, 4'294'967s}) {
+    BOOST_TEST_CONTEXT(asked.count() << " s") {
+      world time{1};
+      script s;
+      s.failures = {no.with_retry_after(asked)};
+      auto service = deadline(5s) | retry(3).asked_wait_max(10'000h).wait(fixed()) | scripted(s);
+      auto const r = ask(time, service, time.new_call());
+      BOOST_REQUIRE(!r.has_value());
+      BOOST_TEST((r.error().why() == kind::rejected && r.error().sure() == certainty::rejected));
+      BOOST_TEST((r.error().retry_after() == asked));
+      BOOST_TEST(r.error().message().find(" and asks for a wait of ") != std::string::npos);
+      BOOST_TEST(s.attempts.size() == 1U);
+      BOOST_TEST((time.elapsed() == 0ms));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_call_without_a_deadline_waits_no_longer_than_an_hour_for_a_peer_that_asks) {
+  auto const attempts = [](retry layer, duration asked) {
+    world time{1};
+    script s;
+    s.failures = {failure{kind::rejected, certainty::rejected}.with_retry_after(
+        std::chrono::ceil<failure::duration>(asked))};
+    auto service = std::move(layer).wait(fixed()) | scripted(s);
+    auto const r = ask(time, service, time.new_call());
+    BOOST_TEST(r.has_value() == (s.attempts.size() == 2U));
+    BOOST_TEST((time.elapsed() == (r ? asked : 0ms)));
+    return s.attempts.size();
+  };
+  BOOST_TEST(attempts(retry(2), 1h) == 2U);
+  BOOST_TEST(attempts(retry(2), 1h + 1ms) == 1U);
+  BOOST_TEST(attempts(retry(2), 2'147'483'647ms) == 1U);
+  BOOST_TEST(attempts(retry(2).asked_wait_max(1s), 1s) == 2U);
+  BOOST_TEST(attempts(retry(2).asked_wait_max(1s), 1001ms) == 1U);
+  BOOST_TEST(attempts(retry(2).asked_wait_max(100'000h), 4'294'967'295ms) == 2U);
+}
+
+BOOST_AUTO_TEST_CASE(a_refusal_that_asks_for_too_long_a_wait_is_as_bad_as_the_attempts_before_it) {
+  world time{1};
+  script s;
+  s.failures = {timed_out(), failure{kind::rejected, certainty::rejected}.with_retry_after(48h)};
+  auto service = retry(3).wait(fixed()) | scripted(s);
+  auto const r = ask(time, service, time.new_call());
+  BOOST_REQUIRE(!r.has_value());
+  BOOST_TEST(r.error().message() ==
+             "the peer rejected the request after 2 attempts and asks for a wait of 2 days; "
+             "the peer may have acted");
+}
+
 BOOST_AUTO_TEST_CASE(limits_each_attempt_and_all_of_them) {
   world time{1};
   script s;

@@ -7,6 +7,8 @@
 #include <boost/throw_exception.hpp>
 
 #include <algorithm>
+#include <array>
+#include <cstdint>
 #include <limits>
 #include <ostream>
 #include <sstream>
@@ -129,6 +131,34 @@ bool tells_more(failure const& f) noexcept {
           f.why() == kind::unresolved || f.why() == kind::overloaded);
 }
 
+/// "250 ms", "1.5 s", "24.8 days": in the largest unit of which there are two (or in seconds, if
+/// there is one), with one digit behind the point, not rounded up.
+class shown_wait {
+ public:
+  explicit shown_wait(failure::duration d) noexcept : ms_(d.count()) {}
+
+  friend std::ostream& operator<<(std::ostream& out, shown_wait w) {
+    struct unit {
+      std::int64_t ms;
+      char const* name;
+    };
+    constexpr std::array units{unit{86'400'000, " days"}, unit{3'600'000, " h"},
+                               unit{60'000, " min"}, unit{1'000, " s"}};
+    for (unit const& u : units) {
+      if (w.ms_ < 2 * u.ms && u.ms != 1'000) continue;
+      if (w.ms_ < u.ms) break;
+      std::int64_t const tenths = w.ms_ * 10 / u.ms;
+      out << tenths / 10;
+      if (tenths % 10 != 0) out << '.' << tenths % 10;
+      return out << u.name;
+    }
+    return out << w.ms_ << " ms";
+  }
+
+ private:
+  std::int64_t ms_;
+};
+
 }  // namespace
 
 failure::failure(boost::system::error_code code) noexcept : code_(code), why_(kind_of(code)) {}
@@ -153,8 +183,9 @@ failure failure::with_offset(std::size_t offset) const noexcept {
 
 failure failure::with_retry_after(duration wait) const noexcept {
   failure f = *this;
-  f.retry_after_ms_ = static_cast<std::int32_t>(
-      std::clamp<std::int64_t>(wait.count(), 0, std::numeric_limits<std::int32_t>::max()));
+  f.may_retry_ = true;
+  f.retry_after_ms_ = static_cast<std::uint32_t>(
+      std::clamp<std::int64_t>(wait.count(), 0, std::numeric_limits<std::uint32_t>::max()));
   return f;
 }
 
@@ -176,6 +207,10 @@ std::ostream& operator<<(std::ostream& out, failure const& f) {
   if (f.attempts() > 1) out << " after " << f.attempts() << " attempts";
   if (!f.detail().empty()) out << " (" << printable(f.detail()) << ')';
   if (f.offset() != failure::no_offset) out << " at byte " << f.offset();
+  if (auto const wait = f.retry_after(); wait && wait->count() != 0) {
+    out << (f.why() == kind::rejected ? " and asks for a wait of " : ", to be asked again after ")
+        << shown_wait{*wait};
+  }
   switch (f.sure()) {
     case certainty::not_sent:
       return out << "; nothing was sent";

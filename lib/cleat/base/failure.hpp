@@ -78,9 +78,10 @@ class failure {
   /// The field, the address or the peer's words, as they came; cut to 95 bytes. Show them through
   /// `printable`.
   [[nodiscard]] std::string_view detail() const noexcept { return detail_.view(); }
-  /// For `rejected` and `overloaded`: the peer allows another try, after this time at the earliest.
+  /// For `rejected` and `overloaded`: another try is allowed, after this time at the earliest. From
+  /// 0 to 2^32 - 1 ms (49.7 days).
   [[nodiscard]] std::optional<duration> retry_after() const noexcept {
-    if (retry_after_ms_ < 0) return std::nullopt;
+    if (!may_retry_) return std::nullopt;
     return duration{retry_after_ms_};
   }
   /// How many attempts this failure sums up (1 unless `retry` made more).
@@ -90,20 +91,24 @@ class failure {
   [[nodiscard]] failure with(certainty sure) const noexcept;
   [[nodiscard]] failure with_detail(std::string_view detail) const noexcept;
   [[nodiscard]] failure with_offset(std::size_t offset) const noexcept;
+  /// A wait out of the range of `retry_after` is held at its edge.
   [[nodiscard]] failure with_retry_after(duration wait) const noexcept;
   [[nodiscard]] failure with_attempts(unsigned n) const noexcept;
 
   /// One sentence for a person: "timed out after 2 attempts (192.0.2.1:9000); the peer may have acted".
   /// In one line, and safe to show on a terminal: it is `printable`, whatever the peer's words are.
+  /// It names the wait that is asked for: "the peer rejected the request (busy) and asks for a wait
+  /// of 24.8 days; the peer did not act".
   [[nodiscard]] std::string message() const;
 
  private:
   boost::system::error_code code_;
   std::size_t offset_ = no_offset;
-  std::int32_t retry_after_ms_ = -1;
+  std::uint32_t retry_after_ms_ = 0;  ///< if `may_retry_`
   std::uint16_t attempts_ = 1;
   kind why_ = kind::resources;
-  certainty certainty_ = certainty::maybe_executed;
+  certainty certainty_ : 7 = certainty::maybe_executed;
+  bool may_retry_ : 1 = false;
   text<95> detail_;
 };
 

@@ -95,7 +95,9 @@ class retried final : public relay<retried<Request, Next>> {
 ///
 /// Another attempt is made if the failure is worth it (see `worth_retrying`), attempts are left,
 /// the wait ends before the call's deadline, and the budget allows it. The wait is the backoff, or
-/// what the peer asked for if that is longer. Every attempt has the call's operation id and its own
+/// what the peer asked for if that is longer. A wait that is asked for is never shortened: if it
+/// does not fit before the deadline, or is longer than `asked_wait_max`, the call fails at once, and
+/// its failure names the wait. Every attempt has the call's operation id and its own
 /// number. The failure of the last attempt is what the call gives, with the number of attempts and
 /// the worst certainty of all of them.
 class retry : public stage {
@@ -114,6 +116,12 @@ class retry : public stage {
   /// How long to wait between attempts; by default full jitter up to 100 ms, 200 ms, … 5 s.
   [[nodiscard]] retry wait(backoff b) && {
     backoff_ = b;
+    return std::move(*this);
+  }
+  /// The longest wait that a peer may ask for, also of a call without a deadline; by default 1 h.
+  /// One that asks for more is not asked again.
+  [[nodiscard]] retry asked_wait_max(duration limit) && {
+    asked_wait_max_ = limit;
     return std::move(*this);
   }
   /// A budget for each peer with these settings.
@@ -171,7 +179,10 @@ class retry : public stage {
       if (!worth_retrying(why.why(), why.sure(), why.retry_after().has_value(), c.repeatable))
         co_return total;
       duration wait = backoff_.wait(made, detail::jitter_bits(c));
-      if (auto const asked = why.retry_after()) wait = std::max<duration>(wait, *asked);
+      if (auto const asked = why.retry_after()) {
+        if (*asked > asked_wait_max_) co_return total;
+        wait = std::max<duration>(wait, *asked);
+      }
       time_point const at = saturated_add(c.now(), wait);
       if (at >= c.deadline()) co_return total;
       if (!budget.withdraw(c.now())) {
@@ -192,6 +203,7 @@ class retry : public stage {
 
   unsigned attempts_max_;
   duration per_attempt_ = unlimited;
+  duration asked_wait_max_ = std::chrono::hours{1};
   backoff backoff_ = backoff::full_jitter(std::chrono::milliseconds{100}, std::chrono::seconds{5});
   per_peer<retry_budget> budgets_;
   std::shared_ptr<retry_budget> shared_;
