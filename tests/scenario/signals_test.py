@@ -29,7 +29,8 @@ class Signals(programs.Scenario):
         toggler.code = toggler.finish(PROMPT)
         self.code(toggler, code)
         if sentence:
-            self.one_sentence(toggler, f'ended by {number.name}.*{sentence}')
+            self.assertRegex(toggler.err_lines[-1], f'ended by {number.name}.*{sentence}')
+            self.assertEqual(toggler.out, b'', toggler.said())
 
     def test_while_a_log_file_is_opened_that_nobody_reads(self):
         file = self.folder() / 'fifo'
