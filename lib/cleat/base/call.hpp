@@ -1,11 +1,11 @@
 #pragma once
 
+#include <cleat/base/borrowed_text.hpp>
 #include <cleat/base/clock.hpp>
 #include <cleat/base/ids.hpp>
 
 #include <algorithm>
 #include <cstdint>
-#include <string_view>
 #include <type_traits>
 
 namespace cleat {
@@ -55,7 +55,8 @@ class call {
   /// Joins everything that belongs to this call in the logs.
   uuid7 correlation;
   /// Whom it is for, as a label of logs and metrics and as the key of per-peer state. May be empty.
-  std::string_view peer;
+  /// A temporary string cannot be assigned.
+  borrowed_text peer;
   /// Who is told of what happens. Null: nobody.
   event_table const* events = nullptr;
   /// 1 for the first.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cleat/base/borrowed_text.hpp>
 #include <cleat/base/call.hpp>
 #include <cleat/codec/codec.hpp>
 
@@ -8,7 +9,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <span>
-#include <string_view>
 
 namespace cleat {
 
@@ -87,7 +87,7 @@ class relation {
   /// command and is news.
   bool also_push = false;
   /// A remark for the logs with static lifetime, e.g. "unframed".
-  std::string_view note;
+  borrowed_text note;
 };
 
 /// A request, numbered and ready to be encoded, and the keys under which its answers will come.

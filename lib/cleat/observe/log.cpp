@@ -185,7 +185,7 @@ std::uint32_t log::take_attempts(call_ended const& e) {
 void log::write(call_ended const& e, log_level l) noexcept {
   unless_it_throws([&] {
     record r{"call"};
-    r.add("device_id", json::string{e.of.peer});
+    r.add("device_id", json::string{e.of.peer.view()});
     r.add("attempts", take_attempts(e)).ended(e.elapsed, outcome_of(e.error));
     if (e.error != nullptr) {
       r.add("certainty", json::string{to_string(e.error->sure())}).because(*e.error);
@@ -207,7 +207,7 @@ void log::write(retry_scheduled const& e, log_level l) noexcept {
       attempts_[e.of.operation] = e.of.attempt + 1;
     }
     record r{"retry"};
-    r.add("device_id", json::string{e.of.peer})
+    r.add("device_id", json::string{e.of.peer.view()})
         .add("wait_ms", to_ms(e.wait))
         .because(e.why)
         .of(e.of);
@@ -221,7 +221,7 @@ void log::write(retry_scheduled const& e, log_level l) noexcept {
 void log::write(retry_budget_empty const& e, log_level l) noexcept {
   unless_it_throws([&] {
     record r{"retry_budget_empty"};
-    r.add("device_id", json::string{e.of.peer}).because(e.why).of(e.of);
+    r.add("device_id", json::string{e.of.peer.view()}).because(e.why).of(e.of);
     write_for(to_, &e.of, l, "no further attempt, the retry budget is empty: " + e.why.message(),
               r);
   });
@@ -230,7 +230,8 @@ void log::write(retry_budget_empty const& e, log_level l) noexcept {
 void log::write(layer_acted const& e, log_level l) noexcept {
   unless_it_throws([&] {
     record r{"layer"};
-    r.add("action", json::string{to_string(e.what)}).add("device_id", json::string{e.of.peer});
+    r.add("action", json::string{to_string(e.what)})
+        .add("device_id", json::string{e.of.peer.view()});
     if (e.elapsed != duration{}) r.add("elapsed_ms", to_ms(e.elapsed));
     if (e.why != nullptr) r.because(*e.why);
     r.of(e.of);
@@ -244,7 +245,7 @@ void log::write(layer_acted const& e, log_level l) noexcept {
 void log::write(connect_ended const& e, log_level l) noexcept {
   unless_it_throws([&] {
     record r{"connect"};
-    r.add("device_id", json::string{e.of.peer}).add("address", json::string{e.address});
+    r.add("device_id", json::string{e.of.peer.view()}).add("address", json::string{e.address});
     r.ended(e.elapsed, outcome_of_sending(e.error));
     if (e.error != nullptr) r.because(*e.error);
     r.of(e.of);

@@ -1,11 +1,11 @@
 #pragma once
 
+#include <cleat/base/borrowed_text.hpp>
 #include <cleat/base/clock.hpp>
 #include <cleat/base/events.hpp>
 
 #include <chrono>
 #include <cstddef>
-#include <string_view>
 
 namespace cleat {
 
@@ -37,8 +37,9 @@ class session_options {
 
   /// Told of what belongs to no call; calls bring their own.
   event_table const* events = nullptr;
-  /// The peer's label in these events; lives as long as the session.
-  std::string_view peer;
+  /// The peer's label in these events; lives as long as the session, and cannot be a temporary
+  /// string.
+  borrowed_text peer;
 };
 
 }  // namespace cleat
