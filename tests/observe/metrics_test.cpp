@@ -419,12 +419,16 @@ BOOST_AUTO_TEST_CASE(says_what_is_wrong_with_an_address) {
   BOOST_REQUIRE(!foreign);
   BOOST_TEST((foreign.error().why() == kind::resources));
   BOOST_TEST(foreign.error().detail() == "203.0.113.7:9400 is not an address of this machine");
-  auto const nonsense = cleat::metrics_endpoint::open("not an address", 9400, m);
+  auto const nonsense = cleat::metrics_endpoint::open("lamp", 9400, m);
   BOOST_REQUIRE(!nonsense);
   BOOST_TEST((nonsense.error().why() == kind::invalid));
   BOOST_TEST((nonsense.error().sure() == cleat::certainty::not_sent));
-  BOOST_TEST(nonsense.error().detail() ==
-             "'not an address' with port 9400 is not an IPv4 or IPv6 address");
+  BOOST_TEST(nonsense.error().detail() == "'lamp' with port 9400 is not an IPv4 or IPv6 address");
+  auto const octal = cleat::metrics_endpoint::open("127.0.0.010", 9400, m);
+  BOOST_REQUIRE(!octal);
+  BOOST_TEST((octal.error().why() == kind::invalid));
+  BOOST_TEST(octal.error().detail() ==
+             "127.0.0.010 is no address; write IPv4 as four plain numbers, as 192.0.2.10");
 }
 
 BOOST_AUTO_TEST_CASE(listens_again_at_once_where_it_listened_before) {

@@ -122,6 +122,58 @@ BOOST_AUTO_TEST_CASE(a_literal_address_needs_no_time_and_no_turn_of_the_loop) {
   BOOST_TEST(s.outcome->has_value());
 }
 
+BOOST_AUTO_TEST_CASE(what_looks_like_an_address_and_is_none_asks_nobody_and_is_invalid) {
+  int const before = names().asked();
+  for (auto const* host : {"127.0.0.010",
+                           "0x7f.8",
+                           "2130706440",
+                           "127.8",
+                           "1",
+                           "010.0.0.1",
+                           "0X7F.1",
+                           "127.0.0.1.",
+                           "127.0.0.256",
+                           "1.2.3.4.5",
+                           "fe80::1",
+                           "FE80::1",
+                           "febf::1%",
+                           "fe80::1%no-such-if",
+                           "fe80::1%25lo",
+                           "2001:db8::1%lo",
+                           "127.0.0.1%lo",
+                           "::ffff:127.0.0.010",
+                           "[::1]",
+                           "[::1]:9000",
+                           "127.0.0.1:9000",
+                           "lamp.test:9000",
+                           "http://lamp.test",
+                           "lamp test",
+                           "224.0.0.1",
+                           "255.255.255.255",
+                           "ff02::1"}) {
+    BOOST_TEST_CONTEXT(host) {
+      failure const why = trouble_with(host);
+      BOOST_TEST((why.why() == kind::invalid));
+      BOOST_TEST((why.sure() == certainty::not_sent));
+      std::string_view const named{host};
+      BOOST_TEST(why.detail().find(named.substr(0, named.find('%'))) != std::string_view::npos);
+    }
+  }
+  BOOST_TEST(names().asked() == before);
+}
+
+BOOST_AUTO_TEST_CASE(a_host_is_not_cut_at_a_nul) {
+  int const before = names().asked();
+  using namespace std::string_literals;
+  BOOST_TEST((trouble_with("127.0.0.1\0.test"s).why() == kind::invalid));
+  BOOST_TEST((trouble_with("fe80::1\0%lo"s).why() == kind::invalid));
+  BOOST_TEST(names().asked() == before);
+}
+
+BOOST_AUTO_TEST_CASE(an_ipv4_address_inside_an_ipv6_address_is_the_ipv4_address) {
+  BOOST_TEST(addresses_of("::ffff:192.0.2.7") == strings{"192.0.2.7"});
+}
+
 BOOST_AUTO_TEST_CASE(gives_the_two_families_by_turns_beginning_with_the_systems_first) {
   names().resolve("six.test",
                   {"2001:db8::1", "2001:db8::2", "2001:db8::3", "192.0.2.1", "192.0.2.2"});

@@ -6,6 +6,7 @@
 #include <cleat/base/scope.hpp>
 #include <cleat/base/spawn.hpp>
 #include <cleat/runtime/block_on.hpp>
+#include <cleat/transport/polled_tcp.hpp>
 #include <cleat/transport/tcp.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -392,12 +393,17 @@ BOOST_AUTO_TEST_CASE(a_port_is_free_again_as_soon_as_its_listener_is_gone) {
 
 BOOST_AUTO_TEST_CASE(listens_on_addresses_and_not_on_names_or_on_others_addresses) {
   asio::io_context context;
-  for (auto const* host : {"localhost", "", "192.0.2.1.5", "203.0.113.1"}) {
+  for (auto const* host : {"localhost", "", "192.0.2.1.5", "127.0.0.010", "fe80::1"}) {
     auto const l = listen(context.get_executor(), host);
     BOOST_REQUIRE(!l.has_value());
-    BOOST_TEST((l.error().why() == kind::resources));
-    BOOST_TEST(l.error().detail() == "listening on " + std::string{host} + ":0");
+    BOOST_TEST((l.error().why() == kind::invalid));
+    BOOST_TEST((l.error().sure() == certainty::not_sent));
+    BOOST_TEST(l.error().detail().starts_with(host));
   }
+  auto const l = listen(context.get_executor(), "203.0.113.1");
+  BOOST_REQUIRE(!l.has_value());
+  BOOST_TEST((l.error().why() == kind::resources));
+  BOOST_TEST(l.error().detail() == "listening on 203.0.113.1:0");
 }
 
 BOOST_AUTO_TEST_CASE(closing_a_listener_ends_a_wait_and_all_later_ones_as_shut_down) {
@@ -506,4 +512,37 @@ BOOST_AUTO_TEST_CASE(
   BOOST_REQUIRE(alone.has_value());
   refused(network::of(executor).listen_sharing(executor, "127.0.0.1", alone->port()),
           alone->address());
+}
+
+BOOST_AUTO_TEST_CASE(a_connection_that_reached_itself_is_refused_and_gives_its_port_back) {
+  asio::io_context context;
+  for (auto const* host : {"127.0.0.1", "::1"}) {
+    asio::ip::tcp::endpoint const any{asio::ip::make_address(host), 0};
+    socket_type alone{context, any.protocol()};
+    boost::system::error_code code;
+    if (alone.bind(any, code)) continue;  // no IPv6
+    auto const own = alone.local_endpoint();
+    BOOST_TEST(!cleat::detail::reached_itself(alone.native_handle()));  // not connected yet
+    alone.connect(own);  // a simultaneous open with itself
+    BOOST_TEST(cleat::detail::reached_itself(alone.native_handle()));
+
+    auto const why = cleat::detail::refused_by_itself(alone.native_handle());
+    BOOST_TEST((why.why() == kind::refused));
+    alone.close();
+    socket_type next{context, any.protocol()};
+    next.bind(own, code);
+    BOOST_TEST(!code, "the port is still taken: " << code.message());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_connection_to_another_socket_of_this_machine_did_not_reach_itself) {
+  asio::io_context context;
+  asio::ip::tcp::acceptor listening{context, {asio::ip::make_address("127.0.0.1"), 0}};
+  socket_type near{context};
+  near.connect(listening.local_endpoint());
+  socket_type const far = listening.accept();
+  for (socket_type const* s : {&std::as_const(near), &far}) {
+    auto const descriptor = const_cast<socket_type*>(s)->native_handle();
+    BOOST_TEST(!cleat::detail::reached_itself(descriptor));
+  }
 }

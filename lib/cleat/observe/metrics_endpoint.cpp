@@ -1,5 +1,7 @@
 #include <cleat/observe/metrics_endpoint.hpp>
 
+#include <cleat/base/host_text.hpp>
+
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -252,16 +254,17 @@ metrics_endpoint::~metrics_endpoint() = default;
 
 result<metrics_endpoint> metrics_endpoint::open(std::string_view address, std::uint16_t port,
                                                 metrics const& shown) {
-  error_code failed;
-  auto const ip = asio::ip::make_address(
-      address == "localhost" ? std::string_view{"127.0.0.1"} : address, failed);
-  if (failed) {
+  host_text const host{address == "localhost" ? std::string_view{"127.0.0.1"} : address};
+  if (!host.address) {
     std::string const given{text<24>{address}.view()};
-    return failure{failed, kind::invalid, certainty::not_sent}.with_detail(
-        "'" + given + "' with port " + std::to_string(port) + " is not an IPv4 or IPv6 address");
+    return failure{kind::invalid, certainty::not_sent}.with_detail(
+        !host.trouble.empty() ? host.trouble
+                              : "'" + given + "' with port " + std::to_string(port) +
+                                    " is not an IPv4 or IPv6 address");
   }
-  tcp::endpoint const where{ip, port};
+  tcp::endpoint const where{*host.address, port};
   try {
+    error_code failed;
     auto made = std::make_unique<impl>(shown);
     if (failed = made->listen(where); failed) return cannot_listen(failed, where);
     made->start();

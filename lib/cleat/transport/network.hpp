@@ -76,8 +76,8 @@ class network final : public boost::asio::execution_context::service {
                                               tcp_options options, time_point deadline) {
     return model_->dial(std::move(host), port, options, deadline);
   }
-  /// Listens on a literal address; port 0 lets the system choose. Fails as `resources` with the
-  /// address in words.
+  /// Listens on a literal address; port 0 lets the system choose. Fails as `invalid` if `host` is
+  /// none (see `host_text`), else as `resources` with the address in words.
   [[nodiscard]] result<any_listener> listen(environment::executor_type const& executor,
                                             std::string const& host, std::uint16_t port) {
     return model_->listen(executor, host, port);

@@ -121,7 +121,28 @@ class polled_listener final : public any_listener::model {
   std::uint16_t port_;
 };
 
+/// One of the two ends of a connection, by the system call that tells it.
+template <class Ask>
+asio::ip::tcp::endpoint end_of(int descriptor, Ask ask) noexcept {
+  asio::ip::tcp::endpoint e;
+  auto size = static_cast<socklen_t>(e.capacity());
+  if (ask(descriptor, e.data(), &size) != 0) return {};
+  e.resize(size);
+  return e;
+}
+
 }  // namespace
+
+bool reached_itself(int descriptor) noexcept {
+  auto const own = end_of(descriptor, ::getsockname);
+  return own.port() != 0 && own == end_of(descriptor, ::getpeername);
+}
+
+failure refused_by_itself(int descriptor) noexcept {
+  linger const at_once{1, 0};
+  ::setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  return failure{asio::error::make_error_code(asio::error::connection_refused)};
+}
 
 task<result<any_stream>> polled_connect(poller& with, asio::ip::tcp::endpoint to,
                                         tcp_options options, time_point deadline) {
@@ -147,6 +168,7 @@ task<result<any_stream>> polled_connect(poller& with, asio::ip::tcp::endpoint to
       if (trouble != 0) co_return wrong(of_errno(trouble));
     }
   }
+  if (reached_itself(descriptor)) co_return wrong(refused_by_itself(descriptor));
   co_return any_stream{std::move(stream)};
 }
 

@@ -9,6 +9,14 @@
 
 namespace cleat::detail {
 
+/// Whether a connected socket is its own peer. Nobody listens there: the system gave the socket, as
+/// its own, the very port that it was to connect to (RFC 9293, section 3.5, simultaneous open).
+[[nodiscard]] bool reached_itself(int descriptor) noexcept;
+
+/// What such a connection is: refused, as by any address on which nobody listens. The socket gives
+/// its port back as soon as it is closed.
+[[nodiscard]] failure refused_by_itself(int descriptor) noexcept;
+
 /// Connects through the poller, by the deadline.
 [[nodiscard]] task<result<any_stream>> polled_connect(poller& with,
                                                       boost::asio::ip::tcp::endpoint to,

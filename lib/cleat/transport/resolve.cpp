@@ -1,5 +1,7 @@
 #include <cleat/transport/resolve.hpp>
 
+#include <cleat/base/host_text.hpp>
+
 #include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>
 
@@ -184,9 +186,10 @@ void lookup::end(answer a) {
 }  // namespace
 
 task<result<endpoints>> resolve(std::string host, std::uint16_t port, time_point deadline) {
-  error_code not_literal;
-  auto const literal = asio::ip::make_address(host, not_literal);
-  if (!not_literal) co_return endpoints{asio::ip::tcp::endpoint{literal, port}};
+  host_text const text{host};
+  if (text.address) co_return endpoints{asio::ip::tcp::endpoint{*text.address, port}};
+  if (!text.trouble.empty())
+    co_return failure{kind::invalid, certainty::not_sent}.with_detail(text.trouble);
 
   auto found = co_await lookup_wait{host, port, deadline};
   co_return found;

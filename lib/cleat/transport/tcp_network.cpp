@@ -1,6 +1,7 @@
 #include <cleat/transport/tcp_network.hpp>
 
 #include <cleat/base/event.hpp>
+#include <cleat/base/host_text.hpp>
 #include <cleat/base/scope.hpp>
 #include <cleat/base/timed.hpp>
 #include <cleat/transport/polled_tcp.hpp>
@@ -44,6 +45,10 @@ task<result<any_stream>> connect_to(protocol::endpoint to, tcp_options options,
   if (code) co_return failure{code}.with(certainty::not_sent).with_detail(to_text(to));
   auto const connected = co_await timed(socket.async_connect(to, use_task), deadline);
   if (!connected) co_return connected.error().with(certainty::not_sent).with_detail(to_text(to));
+  if (int const fd = socket.native_handle(); detail::reached_itself(fd)) {
+    auto const why = detail::refused_by_itself(fd);
+    co_return why.with(certainty::not_sent).with_detail(to_text(to));
+  }
   co_return any_stream::of(tcp_stream{std::move(socket), options});
 }
 
@@ -162,10 +167,13 @@ result<any_listener> tcp_network::listen_at(environment::executor_type const& ex
     return failure{code, kind::resources, certainty::not_sent}.with_detail("listening on " +
                                                                            to_address(host, port));
   };
+  host_text const text{host};
+  if (!text.address) {
+    auto const why = text.trouble.empty() ? host + " is no address to listen on" : text.trouble;
+    return failure{kind::invalid, certainty::not_sent}.with_detail(why);
+  }
   error_code code;
-  auto const address = asio::ip::make_address(host, code);
-  if (code) return wrong(code);
-  protocol::endpoint const at{address, port};
+  protocol::endpoint const at{*text.address, port};
   protocol::acceptor acceptor{executor};
   if (acceptor.open(at.protocol(), code)) return wrong(code);
   if (acceptor.set_option(protocol::acceptor::reuse_address(true), code)) return wrong(code);
