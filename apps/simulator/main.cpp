@@ -47,7 +47,7 @@ last 1,000 are remembered). A device that is not named is answered by a nack.
 
 The first line on standard output is {"event":"listening","port":N}; what happens follows, a
 JSON object a line. Each line of the ledger is an execution: ts, device_id, msg_id, op_id,
-state.
+state. What cannot be noted there is not carried out, and is answered by a nack.
 
 Exit codes:
   0  stopped by SIGINT, SIGTERM or SIGHUP, which is how it ends

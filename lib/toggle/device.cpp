@@ -31,6 +31,8 @@ std::string_view to_string(device_event::type t) noexcept {
       return "executed";
     case device_event::type::repeated:
       return "repeated";
+    case device_event::type::unrecorded:
+      return "unrecorded";
     case device_event::type::ended:
       return "ended";
   }
@@ -75,12 +77,15 @@ class device::visit {
     if (found == device_.lamps_.end()) return message::nack(request, "unknown device");
     lamp& it = found->second;
     if (request.op == opcode::toggle) {
-      if (request.op_id && !it.is_new(*request.op_id)) {
+      if (request.op_id && it.knows(*request.op_id)) {
         tell(device_event::type::repeated, &request);
-      } else {
+      } else if (device_.ledger_.note(request, device_.clock_.wall())) {
         it.on = *request.state;
-        device_.ledger_.executed(request, device_.clock_.wall());
+        if (request.op_id) it.remember(*request.op_id);
         tell(device_event::type::executed, &request);
+      } else {
+        tell(device_event::type::unrecorded, &request);
+        return message::nack(request, "its ledger cannot be written");
       }
     }
     return message::ack(request, it.on);
@@ -208,15 +213,17 @@ class device::visit {
   device_mode mode_;
 };
 
-bool device::lamp::is_new(std::string_view op_id) {
-  auto const [place, is_new] = known_.emplace(op_id);
-  if (!is_new) return false;
-  order_.push_back(*place);
+bool device::lamp::knows(std::string_view op_id) const {
+  return known_.contains(std::string{op_id});
+}
+
+void device::lamp::remember(std::string_view op_id) {
+  known_.emplace(op_id);
+  order_.emplace_back(op_id);
   if (order_.size() > operations_max) {
     known_.erase(order_.front());
     order_.pop_front();
   }
-  return true;
 }
 
 result<std::unique_ptr<device>> device::open(cleat::environment::executor_type const& executor,

@@ -29,11 +29,12 @@ namespace toggle {
 class device_event {
  public:
   enum class type : std::uint8_t {
-    connected,  ///< a connection was accepted
-    asked,      ///< a request was read
-    executed,   ///< and carried out
-    repeated,   ///< or not, since its op_id was carried out before
-    ended,      ///< the connection is over
+    connected,   ///< a connection was accepted
+    asked,       ///< a request was read
+    executed,    ///< and carried out
+    repeated,    ///< or not, since its op_id was carried out before
+    unrecorded,  ///< or not, since the ledger could not be written
+    ended,       ///< the connection is over
   };
 
   device_event(type t, std::uint64_t number, device_mode m, message const* r = nullptr) noexcept
@@ -60,7 +61,7 @@ class device_options {
   std::vector<device_mode> script{device_mode::ok};
   /// What the mode `delay` waits before it answers.
   cleat::duration delay = std::chrono::seconds{1};
-  /// The file that it notes each execution in (see `device_ledger`); empty: none.
+  /// The file that it notes each execution in before it acts (see `device_ledger`); empty: none.
   std::string ledger;
   /// Told of what happens; must not throw. Null: nobody.
   std::function<void(device_event const&)> heard;
@@ -72,6 +73,7 @@ class device_options {
 /// - Each of its ids is off at first. A `toggle` sets the state, a `status` only asks. A request
 /// for
 ///   an unknown id is answered by a nack, "unknown device", that is spoiled as any answer.
+/// - What the ledger does not take is not carried out, and is answered by a nack.
 /// - What has an op_id that was carried out before is not carried out again, and is acknowledged;
 ///   of each id the last 1,000 are remembered.
 /// - `device_mode` says which modes act.
@@ -109,8 +111,9 @@ class device {
   /// One id.
   class lamp {
    public:
-    /// Whether this operation is new; it is remembered.
-    bool is_new(std::string_view op_id);
+    /// Whether this operation was carried out before.
+    [[nodiscard]] bool knows(std::string_view op_id) const;
+    void remember(std::string_view op_id);
 
     bool on = false;
 

@@ -1,18 +1,16 @@
 #pragma once
 
 #include <cleat/base/result.hpp>
-#include <cleat/observe/line_writer.hpp>
 #include <toggle/message.hpp>
 
 #include <chrono>
 #include <memory>
 #include <string>
-#include <utility>
 
 namespace toggle {
 
 /// What a simulated device did, not what it was asked: a JSON object a line for each execution,
-/// appended to a file before it is answered.
+/// appended to a file before the device acts and answers.
 ///
 /// `{"ts":"2026-11-22T16:19:00.123Z","device_id":"DEVICE123","msg_id":"…","op_id":"…","state":true}`;
 /// `op_id` is null if the request had none.
@@ -21,19 +19,25 @@ namespace toggle {
 class device_ledger {
  public:
   /// Keeps nothing.
-  device_ledger() noexcept = default;
+  device_ledger() noexcept;
+  device_ledger(device_ledger&&) noexcept;
+  device_ledger& operator=(device_ledger&&) noexcept;
+  ~device_ledger();
 
-  /// Fails as `resources`, with path and reason in the detail.
+  /// Makes the file with mode 0600 if need be; waits for the reader of a FIFO. Fails as
+  /// `resources`, with path and reason in the detail.
   [[nodiscard]] static cleat::result<device_ledger> open(std::string path);
 
-  /// `request` was carried out at this time.
-  void executed(message const& request, std::chrono::system_clock::time_point at);
+  /// Notes that `request` is carried out at this time; waits while a FIFO takes nothing. False if
+  /// it is not in the file (the disk is full, the FIFO has no reader): then it must not be carried
+  /// out. That is told in one sentence on stderr, once for each period of trouble.
+  [[nodiscard]] bool note(message const& request, std::chrono::system_clock::time_point at);
 
  private:
-  explicit device_ledger(cleat::line_writer to)
-      : to_(std::make_unique<cleat::line_writer>(std::move(to))) {}
+  class file;
+  explicit device_ledger(std::unique_ptr<file> to) noexcept;
 
-  std::unique_ptr<cleat::line_writer> to_;
+  std::unique_ptr<file> to_;
 };
 
 }  // namespace toggle

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import time
@@ -198,6 +199,40 @@ class Simulator(programs.Scenario):
                 with self.simulator('--ledger', file, '--mode', mode, names=('DEVICE123',)) as s:
                     self.assertNotEqual(run(*LONG, port=s.port).code, 0)
                     self.assertEqual(len(self.lines(file)) if file.exists() else 0, entries)
+
+    def test_what_a_full_ledger_does_not_take_is_not_done(self):
+        file = self.folder() / 'ledger'
+        file.write_bytes(b'{}\n' * 300)
+        with self.simulator('--ledger', file) as s:
+            resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))
+            answers = [self.ask(s, msg_id=n * 16, op_id=n * 16)[0] for n in '123']
+            done = [a['msg_id'] for a in answers if a['opcode'] == 'ack']
+            refused = [a for a in answers if a['opcode'] == 'nack']
+            self.assertEqual(len(refused), 3 - len(done))
+            self.assertIn('ledger', refused[0]['reason'])
+            self.assertIs(self.ask(s, opcode='status')[0]['state'], bool(done))
+            self.assertEqual(len(s.err_lines), 1, s.said())
+            self.assertRegex(s.err_lines[0], f'ledger.*{re.escape(str(file))}.*File too large')
+
+            resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+            again = self.ask(s, msg_id='4' * 16, op_id=refused[0]['msg_id'])[0]
+            self.assertEqual(again['opcode'], 'ack')
+            entries = [e['msg_id'] for e in self.lines(file) if e]
+            self.assertEqual(entries, [*done, '4' * 16])
+
+    def test_a_ledger_that_nobody_reads_any_more_is_not_acted_without(self):
+        ledger = self.folder() / 'ledger'
+        os.mkfifo(ledger)
+        reading = os.open(ledger, os.O_RDONLY | os.O_NONBLOCK)
+        with self.simulator('--ledger', ledger) as s:
+            self.assertEqual(self.ask(s, msg_id='1' * 16)[0]['opcode'], 'ack')
+            self.assertEqual(json.loads(os.read(reading, 4096))['msg_id'], '1' * 16)
+            os.close(reading)
+            for n in '23':
+                self.assertEqual(self.ask(s, msg_id=n * 16, state=False)[0]['opcode'], 'nack')
+            self.assertIs(self.ask(s, opcode='status')[0]['state'], True)
+            self.assertEqual(len(s.err_lines), 1, s.said())
+            self.assertRegex(s.err_lines[0], f'ledger.*{re.escape(str(ledger))}')
 
     # Together with the toggler
 

@@ -14,6 +14,7 @@
 #include <boost/json/parse.hpp>
 #include <boost/test/unit_test.hpp>
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -353,6 +354,47 @@ BOOST_AUTO_TEST_CASE(says_why_it_cannot_be_opened) {
   auto const third = device::open(context.get_executor(), "127.0.0.1", 0, o);
   BOOST_REQUIRE(!third.has_value());
   BOOST_TEST(third.error().detail().find("/no/such/folder/ledger") != std::string_view::npos);
+}
+
+BOOST_AUTO_TEST_CASE(does_not_do_what_its_ledger_does_not_take) {
+  device_options o;
+  o.ledger = "/dev/full";
+  std::vector<std::string> heard;
+  o.heard = [&](toggle::device_event const& e) { heard.emplace_back(to_string(e.what)); };
+  fixture f{o};
+  auto body = [](fixture& fx) -> task<> {
+    auto lamp = fx.client();
+    cleat::call const one = fx.new_call();
+    for (int again = 0; again < 2;
+         ++again) {  // a refused operation is not one that was carried out
+      reply const r = co_await lamp(request::turn("DEVICE123", true), one);
+      BOOST_REQUIRE(!r.has_value());
+      BOOST_TEST((r.error().why() == kind::rejected));
+      BOOST_TEST((r.error().sure() == certainty::rejected));
+      BOOST_TEST(r.error().detail().find("ledger") != std::string_view::npos);
+    }
+    reply const status = co_await fx.ask(request::status("DEVICE123"));
+    BOOST_REQUIRE(status.has_value());
+    BOOST_TEST(status->state.value() == false);
+  };
+  f.run(body(f));
+  std::erase_if(heard,
+                [](std::string const& what) { return what == "connected" || what == "ended"; });
+  std::vector<std::string> const expected{"asked", "unrecorded", "asked", "unrecorded", "asked"};
+  BOOST_TEST(heard == expected, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(keeps_its_ledger_to_its_owner) {
+  scratch_file const file;
+  auto const mode = [&] { return std::filesystem::status(file.path).permissions(); };
+  mode_t const before = ::umask(0);
+  BOOST_TEST(toggle::device_ledger::open(file.path).has_value());
+  BOOST_TEST(
+      (mode() == (std::filesystem::perms::owner_read | std::filesystem::perms::owner_write)));
+  std::filesystem::permissions(file.path, std::filesystem::perms::all);
+  BOOST_TEST(toggle::device_ledger::open(file.path).has_value());
+  BOOST_TEST((mode() == std::filesystem::perms::all), "an existing file keeps its mode");
+  ::umask(before);
 }
 
 BOOST_AUTO_TEST_CASE(modes_have_names_both_ways) {
