@@ -40,7 +40,10 @@ bench::options read(apps::settings const& s) {
                       std::chrono::seconds{1});
   if (s.find("--maxreq")) o.requests_max = s.number("--maxreq", 1, UINT32_MAX, UINT32_MAX);
   o.layers = layers_of(s);
-  if (auto const file = s.find("--packets")) o.packets = file->value;
+  if (auto const file = s.find("--packets")) {
+    if (file->value.empty()) file->refuse("the path of a file");
+    o.packets = file->value;
+  }
   if (s.is_set("--spin")) o.spin = std::chrono::microseconds{50};
   o.threads = s.number("--threads", 1, 64, 1);
   return o;

@@ -159,13 +159,9 @@ void survive_broken_outputs() noexcept {
 }
 
 void fill_standard_descriptors() noexcept {
-  for (;;) {
-    int const fd = ::open("/dev/null", O_RDWR);
-    if (fd < 0) return;
-    if (fd > 2) {
-      ::close(fd);
-      return;
-    }
+  for (int const fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) != -1) continue;
+    (void)!::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);  // the lowest one: fd
   }
 }
 

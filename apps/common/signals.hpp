@@ -78,7 +78,7 @@ class signals {
 void survive_broken_outputs() noexcept;
 
 /// Opens `/dev/null` in place of what is closed of standard input, output and error: what is opened
-/// next must not become one of them.
+/// next must not become one of them. Reading and writing there still fail, as on what is closed.
 void fill_standard_descriptors() noexcept;
 
 }  // namespace apps

@@ -19,6 +19,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace {
@@ -83,7 +84,8 @@ std::uint64_t read_seed(apps::given const& g) {
   return n;
 }
 
-std::optional<options> read_options(int argc, char const* const* argv) {
+/// The exit code instead, if the program is to end here (`--help`, `--version`).
+std::variant<options, int> read_options(int argc, char const* const* argv) {
   settings s{"simulator", "A device in software: answers the toggler, well or badly."};
   s.value("Options", "--port", "", "PORT", "TCP port; 0 picks one", "9000");
   s.value("Options", "--address", "", "IP", "the address to listen on", "127.0.0.1");
@@ -96,7 +98,7 @@ std::optional<options> read_options(int argc, char const* const* argv) {
   s.value("Options", "--ledger", "", "FILE", "append what was carried out");
   s.value("Options", "--seed", "", "N", "makes the random bytes the same in each run");
   s.footer(footer);
-  if (s.parse(argc, argv, CLEAT_VERSION)) return std::nullopt;
+  if (auto const end = s.parse(argc, argv, CLEAT_VERSION)) return *end;
 
   options o;
   o.port = static_cast<std::uint16_t>(s.number("--port", 0, 65535, 9000));
@@ -197,7 +199,8 @@ int run(options o, apps::signals& ear) {
 
 int main(int argc, char** argv) {
   return apps::run_program("simulator", [&](apps::signals& ear) {
-    auto o = read_options(argc, argv);
-    return o ? run(std::move(*o), ear) : apps::exit_done;
+    auto read = read_options(argc, argv);
+    if (auto const* const code = std::get_if<int>(&read)) return *code;
+    return run(std::move(*std::get_if<options>(&read)), ear);
   });
 }

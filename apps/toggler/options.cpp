@@ -8,6 +8,7 @@
 #include <array>
 #include <cctype>
 #include <initializer_list>
+#include <limits>
 #include <string_view>
 #include <utility>
 
@@ -21,12 +22,15 @@ using namespace std::chrono_literals;
 
 constexpr char const* footer =
     R"(Times are written 250ms, 1.5s, 2 (seconds) or 1m. In [brackets] stands what holds if nothing is
-given, in {braces} the environment variable that is read if the option is not given.
+given, in {braces} the environment variable that is read if the option is not given. What the
+command line says beats the environment; =false takes an option without a value back, as in
+--op-id=false.
 
 Attempts: the first at once; before each further one a wait of 250 ms, 500 ms, 1 s, … plus up to
-100 ms. A connection that fails, an answer that does not come and a connection that ends are
-tried again, and a refusal if the device says that it may be. Each attempt has a connection of
-its own.
+100 ms, or what the device asks for. A connection that fails, an answer that does not come and a
+connection that ends are tried again, and a refusal if the device says that it may be. Each
+attempt has a connection of its own. All of it ends at the --deadline; a wait that would last
+until then is not begun.
 
 Exit codes:
   0    done
@@ -60,13 +64,17 @@ void describe(settings& s) {
   s.optional_value(
       "What to do", "--simulate", "[MODE]",
       "toggle a simulated device (DEVICE123) in this process, by real sockets, in a mode "
-      "of the simulator, or else ok");
+      "of the simulator, or else ok",
+      "ok");
 
   s.value("How", "--max-attempts", "CLEAT_MAX_ATTEMPTS", "N", "attempts in all, 1 to 100", "2");
   s.value("How", "--connect-timeout", "CLEAT_CONNECT_TIMEOUT", "TIME",
           "how long an attempt may take to connect, name lookup included", "1s");
   s.value("How", "--io-timeout", "CLEAT_IO_TIMEOUT", "TIME",
           "how long an attempt may take to be answered once it is connected", "1.5s");
+  s.value("How", "--deadline", "CLEAT_DEADLINE", "TIME",
+          "how long all attempts may take, with the waits between them",
+          "10s, or what the attempts need");
   s.value(
       "How", "--reply", "CLEAT_REPLY", "legacy|framed|any",
       "answers to accept: frames, and ACK without a frame with a warning (legacy); frames only; "
@@ -142,25 +150,20 @@ std::string read_device_id(settings const& s, bool simulated) {
 }
 
 std::string read_host(settings const& s) {
-  std::string host = required(s, "--device-host", "DEVICE_HOST", "no host is named");
+  static_cast<void>(required(s, "--device-host", "DEVICE_HOST", "no host is named"));
   given const g = *s.find("--device-host");
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
-    host = host.substr(1, host.size() - 2);  // as in a URL
-  }
-  bool const spaced = host.find_first_of(" /[]") != std::string::npos;
-  if (host.empty() || host.size() > 253 || spaced || has_control_characters(host)) {
-    g.refuse("a name such as lamp.local, or an IPv4 or IPv6 address");
-  }
-  if (std::count(host.begin(), host.end(), ':') == 1) {
+  auto const& v = g.value;
+  if (std::count(v.begin(), v.end(), ':') == 1 || v.find("]:") != std::string::npos) {
     g.refuse("a host only; the port is given with --device-port");
   }
-  return host;
+  if (v.empty() || v.size() > 253)
+    g.refuse("a name such as lamp.local, or an IPv4 or IPv6 address");
+  return g.host();
 }
 
 std::optional<toggle::device_mode> read_simulate(settings const& s) {
   auto const g = s.find("--simulate");
   if (!g) return std::nullopt;
-  if (g->value.empty() || g->value == "true") return toggle::device_mode::ok;  // without a value
   auto const mode = toggle::parse_device_mode(g->value);
   if (mode) return *mode;
   std::string all;
@@ -186,8 +189,9 @@ void read_target(settings const& s, options& o) {
   }
   contradict(s, "--status", "--state");
   o.device_id = read_device_id(s, o.simulate.has_value());
-  if (!o.simulate && !o.dry_run) {
-    o.host = read_host(s);
+  bool const connects = !o.simulate && !o.dry_run;
+  if (connects || s.on_command_line("--device-host")) o.host = read_host(s);
+  if (connects || s.on_command_line("--device-port")) {
     o.port = static_cast<std::uint16_t>(s.number("--device-port", 1, 65535, 9000));
   }
   if (!o.ask_only) {
@@ -198,10 +202,20 @@ void read_target(settings const& s, options& o) {
   }
 }
 
+/// What the attempts take at most, if the device asks for no waits of its own.
+options::duration needed(options const& o) {
+  auto all = o.attempts_max * (o.connect_timeout + o.io_timeout);
+  for (unsigned failures = 1; failures < o.attempts_max; ++failures) {
+    all += between_attempts.wait(failures, std::numeric_limits<std::uint64_t>::max());
+  }
+  return all;
+}
+
 void read_manner(settings const& s, options& o) {
   o.attempts_max = s.number("--max-attempts", 1, 100, 2);
   o.connect_timeout = s.time("--connect-timeout", 1ms, 1h, 1s);
   o.io_timeout = s.time("--io-timeout", 1ms, 1h, 1500ms);
+  o.deadline = s.time("--deadline", 1ms, 1000h, std::max<options::duration>(10s, needed(o)));
   using cleat::unframed;
   o.reply = one_of<unframed>(
       s, "--reply",
@@ -226,14 +240,25 @@ void read_logs(settings const& s, options& o) {
   }
 }
 
-void read_metrics(settings const& s, options& o) {
+/// Whether metrics are shown. On the command line who says where they are to be wants them, whatever
+/// the environment says.
+bool wants_metrics(settings const& s) {
+  bool where = false;
   for (auto const* const other : {"--metrics-port", "--metrics-address", "--metrics-linger"}) {
     contradict(s, "--no-metrics", other);
+    where = where || s.on_command_line(other);
   }
-  o.metrics = !s.is_set("--no-metrics") && !o.dry_run;
-  if (!o.metrics) return;
-  o.metrics_address = s.ip_address("--metrics-address", "127.0.0.1");
-  o.metrics_port = static_cast<std::uint16_t>(s.number("--metrics-port", 0, 65535, 9400));
+  return where || !s.is_set("--no-metrics");
+}
+
+void read_metrics(settings const& s, options& o) {
+  o.metrics = wants_metrics(s) && !o.dry_run;
+  auto const counts = [&](char const* name) { return o.metrics || s.on_command_line(name); };
+  if (counts("--metrics-address"))
+    o.metrics_address = s.ip_address("--metrics-address", "127.0.0.1");
+  if (counts("--metrics-port")) {
+    o.metrics_port = static_cast<std::uint16_t>(s.number("--metrics-port", 0, 65535, 9400));
+  }
   o.metrics_asked_for = s.find("--metrics-port") || s.find("--metrics-address");
   o.metrics_linger = s.time("--metrics-linger", 0s, 24h, 0s);
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cleat/codec/f00d.hpp>
+#include <cleat/middleware/backoff.hpp>
 #include <cleat/observe/log_level.hpp>
 #include <cleat/observe/log_sink.hpp>
 #include <toggle/device_mode.hpp>
@@ -22,6 +23,10 @@ enum exit_code : int {
   environment = 4,  ///< this machine: a port taken, a file that cannot be opened, no descriptors
 };
 
+/// How long it waits before another attempt.
+inline constexpr auto between_attempts =
+    cleat::backoff::additive(std::chrono::milliseconds{250}, std::chrono::milliseconds{100});
+
 /// What the program is to do, checked.
 class options {
  public:
@@ -40,6 +45,8 @@ class options {
   unsigned attempts_max = 0;
   duration connect_timeout{};
   duration io_timeout{};
+  /// For all attempts and the waits between them.
+  duration deadline{};
   cleat::unframed reply = cleat::unframed::ack;
   bool op_id = false;
 

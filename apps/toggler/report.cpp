@@ -6,8 +6,6 @@
 
 #include <unistd.h>
 
-#include <algorithm>
-#include <cstddef>
 #include <cstdlib>
 #include <string_view>
 
@@ -61,35 +59,6 @@ std::string reason(failure const& why) {
   return all.substr(0, all.rfind("; "));
 }
 
-/// Control characters, those beyond ASCII too (U+0080 to U+009F), and what ends a line elsewhere
-/// (U+2028, U+2029).
-bool is_control(std::string_view character) noexcept {
-  auto const at = [&](std::size_t i) { return static_cast<unsigned char>(character[i]); };
-  switch (character.size()) {
-    case 1:
-      return at(0) < 0x20 || at(0) == 0x7F;
-    case 2:
-      return at(0) == 0xC2 && at(1) < 0xA0;
-    case 3:
-      return character == "\xE2\x80\xA8" || character == "\xE2\x80\xA9";
-    default:
-      return false;
-  }
-}
-
-/// What a device says must neither break the line nor steer the terminal: control characters and
-/// what is not UTF-8 become question marks.
-std::string printable(std::string_view words) {
-  std::string out;
-  while (!words.empty()) {
-    std::size_t const n = cleat::utf8_length(words);
-    std::string_view const character = words.substr(0, n);
-    out += n == 0 || is_control(character) ? std::string_view{"?"} : character;
-    words.remove_prefix(std::max<std::size_t>(n, 1));
-  }
-  return out;
-}
-
 bool wants_colour() noexcept {
   char const* const no = std::getenv("NO_COLOR");    // NOLINT(concurrency-mt-unsafe)
   char const* const terminal = std::getenv("TERM");  // NOLINT(concurrency-mt-unsafe)
@@ -100,24 +69,31 @@ bool wants_colour() noexcept {
 
 }  // namespace
 
+bool names_another(options const& o, toggle::response const& r) noexcept {
+  return r.framed && !r.device_id.empty() && r.device_id.view() != o.device_id;
+}
+
 report::report(options const& o, cleat::result<toggle::response> const& reply,
                std::uint32_t attempts, std::chrono::nanoseconds elapsed, int signal)
     : code_(done) {
   std::string const took = apps::to_words(elapsed) + ", " + std::to_string(attempts) +
                            (attempts == 1 ? " attempt" : " attempts");
+  std::string sentence;
   if (reply) {
-    sentence_ = printable(good_news(o, *reply)) + ": done in " + took;
-    return;
-  }
-  failure const& why = reply.error();
-  if (signal != 0) {
+    sentence = good_news(o, *reply) + ": done in " + took;
+    if (names_another(o, *reply)) {
+      sentence +=
+          "; but the answer names another device, '" + std::string{reply->device_id.view()} + "'";
+    }
+  } else if (signal != 0) {
     code_ = 128 + signal;
-    sentence_ = o.device_id + ": ended by " + std::string{apps::name_of(signal)} + " after " + took;
+    sentence = o.device_id + ": ended by " + std::string{apps::name_of(signal)} + " after " + took;
   } else {
-    code_ = code_of(o, why);
-    sentence_ = o.device_id + ": failed after " + took + ": " + printable(reason(why));
+    code_ = code_of(o, reply.error());
+    sentence = o.device_id + ": failed after " + took + ": " + reason(reply.error());
   }
-  sentence_ += known(o, why.sure());
+  if (!reply) sentence += known(o, reply.error().sure());
+  sentence_ = cleat::printable(sentence);
 }
 
 void print(report const& r) {

@@ -26,6 +26,10 @@ class attempt_counter {
   std::atomic<std::uint32_t> made_ = 0;
 };
 
+/// Whether the answer, which has our number, names a device that was not asked. (One that names
+/// none is taken for the one that was.)
+[[nodiscard]] bool names_another(options const& o, toggle::response const& r) noexcept;
+
 /// What came of it: for people and for the exit code.
 class report {
  public:

@@ -3,6 +3,7 @@
 #include "dry_run.hpp"
 #include "report.hpp"
 
+#include <cleat/base/host_text.hpp>
 #include <cleat/base/scope.hpp>
 #include <cleat/base/spawn.hpp>
 #include <cleat/middleware/observe.hpp>
@@ -20,7 +21,6 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/address.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/json/object.hpp>
 
@@ -52,7 +52,10 @@ class shown_metrics {
  public:
   shown_metrics(options const& o, cleat::log_sink& log) {
     metrics_.add_peer(o.device_id);
-    if (!o.metrics) return;
+    if (!o.metrics) {
+      miss("there are no metrics", o);
+      return;
+    }
     auto opened = cleat::metrics_endpoint::open(o.metrics_address, o.metrics_port, metrics_);
     if (opened) {
       endpoint_.emplace(std::move(*opened));
@@ -68,6 +71,7 @@ class shown_metrics {
     if (o.metrics_asked_for) throw cannot_begin{sentence};
     log.write(log_level::warning, sentence,
               {{"event", "metrics"}, {"reason", to_string(why.why())}});
+    miss(sentence, o);
   }
 
   [[nodiscard]] cleat::metrics& counters() noexcept { return metrics_; }
@@ -75,6 +79,12 @@ class shown_metrics {
   [[nodiscard]] std::string url() const { return "http://" + endpoint_->address() + "/metrics"; }
 
  private:
+  /// A linger that was asked for and cannot be had.
+  static void miss(std::string const& why, options const& o) {
+    if (o.metrics_linger == 0s) return;
+    apps::complain("toggler", why + ", so that nothing lingers for --metrics-linger");
+  }
+
   cleat::metrics metrics_;
   std::optional<cleat::metrics_endpoint> endpoint_;
 };
@@ -148,7 +158,7 @@ class toggling {
     toggle::protocol const speaks{
         toggle::protocol_options{options_.op_id, cleat::f00d_options{options_.reply}}};
     auto lamp = cleat::observe(metrics_.counters(), log_, counter_) |
-                cleat::retry(options_.attempts_max).wait(cleat::backoff::additive(250ms, 100ms)) |
+                cleat::retry(options_.attempts_max).wait(between_attempts) |
                 cleat::per_call<toggle::protocol>(cleat::tcp{host, port}, speaks)
                     .connect_within(options_.connect_timeout)
                     .answer_within(options_.io_timeout);
@@ -156,6 +166,7 @@ class toggling {
     cleat::call c{context_.get_executor()};
     c.peer = options_.device_id;
     c.repeatable = true;  // "be on" twice is as good as once
+    c.tighten(c.now() + options_.deadline);
     auto request = options_.ask_only ? toggle::request::status(options_.device_id)
                                      : toggle::request::turn(options_.device_id, options_.state);
     auto r = co_await lamp(std::move(request), c);
@@ -171,6 +182,14 @@ class toggling {
 
   /// What the packets' records do not say.
   void remark(toggle::response const& r) {
+    if (names_another(options_, r)) {
+      sink_.write(log_level::warning,
+                  "the answer to " + options_.device_id + " names another device: '" +
+                      std::string{r.device_id.view()} + "'",
+                  {{"event", "other_device"},
+                   {"device_id", options_.device_id},
+                   {"answered_device_id", r.device_id.view()}});
+    }
     if (!r.state) return;
     bool const strange = !options_.ask_only && *r.state != options_.state;
     if (!options_.ask_only && !strange) return;
@@ -200,12 +219,6 @@ class toggling {
   std::optional<report> report_;
 };
 
-bool is_literal(std::string const& host) {
-  boost::system::error_code no;
-  static_cast<void>(asio::ip::make_address(host, no));
-  return !no;
-}
-
 /// Everything that logs; its code once the log is written.
 int run_logged(options const& o, asio::io_context& context, apps::signals& ear) {
   cleat::log_sink_options with{cleat::clock::of(context.get_executor())};
@@ -229,7 +242,7 @@ int run(options const& o, apps::signals& ear) {
   try {
     int const code = run_logged(o, context, ear);
     // A lookup cannot be stopped. Its thread must not see what `exit` takes down.
-    bool const may_look_up = !o.simulate && !is_literal(o.host);
+    bool const may_look_up = !o.simulate && !cleat::host_text{o.host}.address;
     if (may_look_up && code != done) apps::end(code);
     return code;
   } catch (cannot_begin const& why) {

@@ -282,6 +282,46 @@ class Answers(programs.Scenario):
     def test_a_dry_run_needs_no_device_that_can_be_found(self):
         self.code(run('--dry-run', host='nowhere.invalid', port=9), 0)
 
+    # How long
+
+    def test_the_deadline_is_over_all_attempts(self):
+        done, device = self.against('timeout', arguments=['--io-timeout', '60s', '--deadline', '700ms'])
+        self.code(done, 3)
+        self.assertEqual(len(device.connections), 1)
+        self.assertGreaterEqual(done.seconds, 0.7)
+        self.assertLess(done.seconds, 20)
+        self.assertIn('timed out', done.err_lines[-1])
+
+    def test_the_attempts_have_the_time_that_they_need_unless_a_deadline_is_given(self):
+        done, device = self.against('timeout', arguments=['--io-timeout', '4s', '--max-attempts', 3])
+        self.code(done, 3)
+        self.assertEqual(len(device.connections), 3)
+        self.assertGreaterEqual(done.seconds, 12)
+
+    # Words that others have chosen
+
+    def test_an_ack_that_names_another_device_is_done_and_said(self):
+        done, _ = self.good(lambda q: frame(ack(q, True) | {'device_id': 'L2\u202e'}))
+        self.assertRegex(done.err_lines[-1], r"^DEVICE123 is on: done in .*another device, 'L2\?'$")
+        (warning,) = [r for r in done.records() if r.get('event') == 'other_device']
+        self.assertEqual((warning['level'], warning['device_id'], warning['answered_device_id']),
+                         ('WARNING', 'DEVICE123', 'L2\u202e'))
+        done, _ = self.good('ok')
+        self.assertEqual([r for r in done.records() if r.get('event') == 'other_device'], [])
+
+    def test_no_word_of_a_device_steers_the_terminal(self):
+        bad = 'a\x1b[31m\x07\x7f\x85\x9b31m\u061c\u200e\u200f\u2028\u2029\u202e\u2066\u2069z'
+        for answer in (lambda q: frame(ack(q, True) | {'opcode': 'nack', 'reason': bad}),
+                       lambda q: frame(ack(q, True) | {'device_id': bad}),
+                       lambda q: frame(ack(q, True) | {'outcome': bad}),
+                       lambda q: frame(ack(q, True) | {'opcode': bad}),
+                       bad.encode()):
+            for form in ('json', 'text'):
+                done, _ = self.against(answer, arguments=['--io-timeout', '1s', '--max-attempts', 1, '--reply', 'any',
+                                                          '--log-format', form, '--log-level', 'DEBUG'])
+                self.assertTrue(done.err_lines)
+                self.assert_steers_no_terminal(done)
+
     # Which answers count
 
     def test_reply_framed_refuses_the_bare_ack(self):

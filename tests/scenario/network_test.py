@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import pathlib
 import subprocess
 import sys
 import unittest
@@ -99,6 +100,19 @@ class Network(programs.Scenario):
         bind_mount('127.0.0.5 lamp.test\n', '/etc/hosts')
         with silent_dns(), Device(host='127.0.0.5') as device:
             self.reaches(device, host='lamp.test')
+
+    @apart
+    def test_a_connection_that_reached_itself_is_refused(self):
+        ports = pathlib.Path('/proc/sys/net/ipv4/ip_local_port_range')
+        try:
+            ports.write_text('40000 40003')  # of this world only
+        except OSError as e:
+            raise unittest.SkipTest(f'{ports} cannot be written: {e}') from None
+        for _ in range(20):  # nobody listens; the system gives each connection one of four ports
+            done = run('--max-attempts', 1, *LONG, port=40000)
+            self.code(done, 1)
+            self.assertIn('connection refused', done.err_lines[-1])
+            self.assertEqual(done.packets(), [])
 
     def test_a_simulated_device_is_toggled(self):
         done = run('--simulate', *LONG)

@@ -191,6 +191,11 @@ class Scenario(unittest.TestCase):
             self.assertRegex(program.err_lines[0], word)
         self.assertEqual(program.out, b'', f'\n{program.said()}')
 
+    def assert_steers_no_terminal(self, program):
+        """Nothing that it says holds a control character, turns the text round or is not UTF-8."""
+        for line in (program.out + program.err).split(b'\n'):
+            self.assertNotRegex(line.decode(), STEERS_TERMINAL, f'\n{program.said()}')
+
     def folder(self):
         made = tempfile.TemporaryDirectory(prefix='cleat')
         self.addCleanup(made.cleanup)
@@ -381,5 +386,6 @@ def promtool():
     return next((p for p in (pathlib.Path(d) / 'promtool' for d in places) if os.access(p, os.X_OK)), None)
 
 
+STEERS_TERMINAL = re.compile('[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]')
 HEX16 = re.compile(r'[0-9a-f]{16}')
 SIGNALS = {signal.SIGINT: -signal.SIGINT, signal.SIGTERM: 143}  # of SIGINT a program dies

@@ -140,7 +140,11 @@ void say(std::string_view line) {
   while (!line.empty()) {
     auto const n = ::write(STDOUT_FILENO, line.data(), line.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) std::_Exit(1);  // nobody listens any more
+    if (n < 0 && errno == EPIPE) std::_Exit(1);  // nobody listens any more
+    if (n < 0) {
+      say_error("cannot write to standard output: " + std::system_category().message(errno));
+      std::_Exit(4);
+    }
     line.remove_prefix(static_cast<std::size_t>(n));
   }
 }

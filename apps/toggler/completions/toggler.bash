@@ -11,7 +11,7 @@ _toggler() {
 
   local modes='ok delay disconnect reject timeout nack nack_retryable garbage unframed partial wrong_id duplicate'
   local options='--device-id --device-host --device-port --state --status --dry-run --simulate --max-attempts
-    --connect-timeout --io-timeout --reply --op-id --log-level --log-format --log-file --metrics-port
+    --connect-timeout --io-timeout --deadline --reply --op-id --log-level --log-format --log-file --metrics-port
     --metrics-address --no-metrics --metrics-linger --help --version'
   local words=
   case $prev in
@@ -22,7 +22,7 @@ _toggler() {
     --device-port) words='9000' ;;
     --metrics-port) words='0 9400' ;;
     --metrics-address) words='127.0.0.1 ::1 0.0.0.0' ;;
-    --connect-timeout | --io-timeout | --metrics-linger) words='250ms 1s 1.5s 5s 30s' ;;
+    --connect-timeout | --io-timeout | --deadline | --metrics-linger) words='250ms 1s 1.5s 5s 30s' ;;
     --max-attempts) words='1 2 3 5' ;;
     --simulate)
       words=$modes

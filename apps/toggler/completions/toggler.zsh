@@ -14,6 +14,7 @@ _arguments -s \
   '--max-attempts[attempts in all]:number:(1 2 3 5)' \
   '--connect-timeout[how long an attempt may take to connect]:time:(250ms 1s 5s)' \
   '--io-timeout[how long an attempt may take to be answered]:time:(500ms 1.5s 5s)' \
+  '--deadline[how long all attempts may take]:time:(5s 10s 30s)' \
   '--reply[answers to accept]:kind:(legacy framed any)' \
   "--op-id[send the operation's id]" \
   '--log-level[the least important records shown]:level:(DEBUG INFO WARNING ERROR)' \

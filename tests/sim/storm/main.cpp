@@ -1,5 +1,5 @@
 // A retry storm, with a shared retry budget and without. See docs/explanation/retry-storm.md.
-#include "../../support/a_count.hpp"
+#include "../../support/command_line.hpp"
 #include "storm.hpp"
 
 #include <cleat/base/ids.hpp>
@@ -278,15 +278,11 @@ int main(int argc, char** argv) {
       "Exit codes: 0 nothing broke a promise, 1 something did or could not be written, 2 the\n"
       "command line is wrong.");
   try {
-    app.parse(argc, argv);
-    t.capacity = capacity_each * t.clients;
-    t.one_budget = !own_budgets;
-    return compare(t, csv);
-  } catch (CLI::Success const& e) {
-    return app.exit(e);
-  } catch (CLI::ParseError const& e) {
-    app.exit(e);
-    return 2;
+    return cleat::test::with_command_line(app, argc, argv, [&] {
+      t.capacity = capacity_each * t.clients;
+      t.one_budget = !own_budgets;
+      return compare(t, csv);
+    });
   } catch (std::exception const& e) {  // a world that is stuck
     std::cerr << "sim_storm: " << e.what() << '\n';
     return 1;

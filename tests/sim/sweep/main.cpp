@@ -1,5 +1,5 @@
 // Runs scenarios with many seeds. See scripts/sim.
-#include "../../support/a_count.hpp"
+#include "../../support/command_line.hpp"
 #include "scenario.hpp"
 
 #include <cleat/base/entropy.hpp>
@@ -258,13 +258,5 @@ int main(int argc, char** argv) {
       "  scripts/sim --scenario toggler --from 4711 --seeds 1 --trace\n\n"
       "Exit codes: 0 nothing broke a promise, 1 something did, 2 the command line is wrong, "
       "4 it could not be built.");
-  try {
-    app.parse(argc, argv);
-    return sweep_all(with);
-  } catch (CLI::Success const& e) {
-    return app.exit(e);
-  } catch (CLI::ParseError const& e) {
-    app.exit(e);
-    return 2;
-  }
+  return cleat::test::with_command_line(app, argc, argv, [&] { return sweep_all(with); });
 }
