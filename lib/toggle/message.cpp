@@ -78,8 +78,13 @@ cleat::result<message> message_layer::parse(cleat::bytes_view payload) const {
 }
 
 cleat::result<void> message_layer::parse(cleat::bytes_view payload, message& m) const {
-  auto read = cleat::json_read(payload, m);
-  if (!read) return read;
+  auto read = cleat::json_read(payload, m, cleat::json_hints::strict);
+  if (!read) {
+    // A request that cannot be read in full is none; an answer still says yes or no.
+    auto const leniently = cleat::json_read(payload, m);
+    if (!leniently || m.is_request()) return leniently ? read : leniently;
+    read = leniently;
+  }
   if (std::string_view const field = missing_field(m); !field.empty()) {
     std::size_t const end = cleat::as_text(payload).find_last_of('}');
     read = cleat::json_failure(json_errc::missing_field, field, end);
@@ -92,6 +97,23 @@ cleat::result<void> message_layer::append(message const& m, cleat::byte_buffer& 
     return cleat::json_write_failure(json_errc::missing_field, field);
   }
   return cleat::json_write(m, out);
+}
+
+namespace {
+
+/// All else is a field that is not declared.
+struct number_alone {
+  cleat::text<64> msg_id;
+  static constexpr auto json_fields() {
+    return std::array{cleat::json_field::of<&number_alone::msg_id>("msg_id")};
+  }
+};
+
+}  // namespace
+
+cleat::text<64> message_layer::msg_id_of(cleat::bytes_view payload) const {
+  auto const read = cleat::json_read<number_alone>(payload);
+  return read ? read->msg_id : cleat::text<64>{};
 }
 
 message message_layer::from_unframed(cleat::bytes_view bytes) const {

@@ -75,17 +75,19 @@ class message {
 
   friend bool operator==(message const&, message const&) = default;
 
+  /// An answer is joined to its request by its number and says yes or no by its opcode. All else in
+  /// it helps, and never costs it. In a request all fields are essential, see `message_layer`.
   static constexpr auto json_fields() {
     using cleat::json_field;
     return std::array{json_field::of<&message::op>("opcode"),
-                      json_field::of<&message::device_id>("device_id"),
+                      json_field::hint<&message::device_id>("device_id"),
                       json_field::of<&message::msg_id>("msg_id"),
-                      json_field::of<&message::state>("state"),
-                      json_field::of<&message::outcome>("outcome"),
-                      json_field::of<&message::reason>("reason"),
-                      json_field::of<&message::retryable>("retryable"),
-                      json_field::of<&message::retry_after_ms>("retry_after_ms"),
-                      json_field::of<&message::op_id>("op_id")};
+                      json_field::hint<&message::state>("state"),
+                      json_field::hint<&message::outcome>("outcome"),
+                      json_field::hint<&message::reason>("reason"),
+                      json_field::hint<&message::retryable>("retryable"),
+                      json_field::hint<&message::retry_after_ms>("retry_after_ms"),
+                      json_field::hint<&message::op_id>("op_id")};
   }
 };
 
@@ -96,7 +98,8 @@ inline message::message() noexcept = default;
 /// and `cleat::InPlacePayload`.
 ///
 /// Errors are those of `cleat::json_read` and `cleat::json_write`; `missing_field` also if a field
-/// is not there that the opcode asks for.
+/// is not there that the opcode asks for. Of an answer only opcode and msg_id can be wrong; of a
+/// request every field.
 class message_layer {
  public:
   using message = toggle::message;
@@ -104,6 +107,8 @@ class message_layer {
   [[nodiscard]] cleat::result<message> parse(cleat::bytes_view payload) const;
   [[nodiscard]] cleat::result<void> parse(cleat::bytes_view payload, message& m) const;
   [[nodiscard]] cleat::result<void> append(message const& m, cleat::byte_buffer& out) const;
+  /// The msg_id of a payload that `parse` refuses, if it has one; empty: it has none.
+  [[nodiscard]] cleat::text<64> msg_id_of(cleat::bytes_view payload) const;
   [[nodiscard]] message from_unframed(cleat::bytes_view bytes) const;
   [[nodiscard]] std::optional<cleat::bytes_view> unframed_bytes(message const& m) const noexcept {
     if (m.op != opcode::unframed) return std::nullopt;

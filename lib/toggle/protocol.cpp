@@ -81,6 +81,14 @@ cleat::relation protocol::relate(message const& m) const noexcept {
   return {cleat::role::answer, match_key{numbered_space, *number}};
 }
 
+cleat::match_keys protocol::keys_of_unreadable(cleat::bytes_view frame) const {
+  auto const payload = cleat::detail::f00d_whole(frame, codec_.options().payload_bytes_max);
+  if (!payload) return {};
+  auto const number = cleat::parse_hex16(message_layer{}.msg_id_of(*payload));
+  if (!number) return {};
+  return match_key{numbered_space, *number};
+}
+
 cleat::result<response> protocol::conclude(message&& m) const {
   switch (m.op) {
     case opcode::ack:

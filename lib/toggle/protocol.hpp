@@ -40,7 +40,8 @@ class response {
            bool in_frame) noexcept
       : device_id(device), outcome(words), state(now), framed(in_frame) {}
 
-  /// As the device says it; may be empty.
+  /// Who answered, as the device says it: it may be another one than was asked. Empty: it does not
+  /// say.
   device_name device_id;
   /// "success", or what an unframed answer said, cut to 63 bytes.
   cleat::text<63> outcome;
@@ -72,9 +73,11 @@ class protocol_options {
 ///   `kind::invalid`.
 /// - An answer is awaited under its msg_id and, where unframed answers are allowed, also as the
 ///   next unframed one. One with a msg_id that cannot be ours has no keys.
-/// - An `ack` is a response; an `ack` whose outcome is not "success" and a `nack` are failures,
-///   `kind::rejected`, with the device's reason as the detail and, if it allows another try, with
-///   the wait before that.
+/// - An `ack` is a response, also if it names another device; an `ack` whose outcome is not
+///   "success" and a `nack` are failures, `kind::rejected`, with the device's reason as the detail
+///   and, if it allows another try, with the wait before that (0: it asks for none). What else they
+///   hold never changes that: see `message::json_fields`.
+/// - A frame that cannot be read and bears the number of a request (an unknown opcode) is its answer.
 ///
 /// Any number of threads may use one at the same time.
 class protocol {
@@ -101,6 +104,8 @@ class protocol {
   [[nodiscard]] cleat::result<cleat::opened<message>> open(request const& r, cleat::call const& c,
                                                            std::uint64_t number) const;
   [[nodiscard]] cleat::relation relate(message const& m) const noexcept;
+  /// The number in a frame that `decode` skips.
+  [[nodiscard]] cleat::match_keys keys_of_unreadable(cleat::bytes_view frame) const;
   [[nodiscard]] cleat::result<response> conclude(message&& m) const;
   [[nodiscard]] cleat::result<response> conclude(message const& m) const {
     return conclude(message{m});

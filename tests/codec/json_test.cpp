@@ -221,6 +221,205 @@ BOOST_AUTO_TEST_CASE(skips_unknown_fields_whatever_they_hold) {
   BOOST_TEST(!r->tag);
 }
 
+BOOST_AUTO_TEST_CASE(judges_nothing_of_an_unknown_field_but_its_structure) {
+  for (std::string_view const value : {"1e99999999999",
+                                       "-1E+99999999999",
+                                       "1e400",
+                                       "01",
+                                       "+1",
+                                       ".5",
+                                       "5.",
+                                       "-",
+                                       "1e",
+                                       "0x1F",
+                                       "NaN",
+                                       "-Infinity",
+                                       "True",
+                                       "undefined",
+                                       R"("\ud83d")",
+                                       R"("\udc00\ud83d")",
+                                       R"("\ud83dx")",
+                                       R"("\u12")",
+                                       R"("\x41")",
+                                       R"("\\")",
+                                       R"("\"")",
+                                       "\"f\xFCr\"",
+                                       "\"\xED\xA0\x80\"",
+                                       "\"\xF0\x9F\"",
+                                       "\"\n\t\x01\"",
+                                       R"([1e99999999999,{"\ud83d":"\ud83d","":NaN}, [ ] , { } ])"})
+    BOOST_TEST_CONTEXT(value) {
+      for (std::string const& text : {R"({"x":)" + std::string{value} + R"(,"on":true})",
+                                      R"({"on":true,"x": )" + std::string{value} + " }",
+                                      R"({"x":{"y":[)" + std::string{value} + R"(]},"on":true})"}) {
+        auto const r = json_read<loose>(cleat::as_bytes(text));
+        BOOST_REQUIRE(r);
+        BOOST_TEST(r->on.value());
+      }
+    }
+  for (std::string_view const name :
+       {"\xFC", R"(\ud83d)", R"(\x)", "on\xFF", R"(\u006f\u006e\ud800)"}) {
+    BOOST_TEST_CONTEXT(name) {
+      auto const text = "{\"" + std::string{name} + R"(":[],"on":true})";
+      auto const r = json_read<loose>(cleat::as_bytes(text));
+      BOOST_REQUIRE(r);
+      BOOST_TEST(r->on.value());
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(judges_the_structure_of_an_unknown_field) {
+  using enum json_errc;
+  for (broken const& b : {
+           broken{R"({"x":})", malformed, 5, "syntax error"},
+           broken{R"({"x":,"on":true})", malformed, 5, "syntax error"},
+           broken{R"({"x":'1'})", malformed, 5, "syntax error"},
+           broken{R"({"x":1 2})", malformed, 7, "syntax error"},
+           broken{R"({"x":"a" "b"})", malformed, 9, "syntax error"},
+           broken{R"({"x" 1})", malformed, 5, "syntax error"},
+           broken{R"({"x":[1,]})", malformed, 8, "syntax error"},
+           broken{R"({"x":[,1]})", malformed, 6, "syntax error"},
+           broken{R"({"x":[1}})", malformed, 7, "syntax error"},
+           broken{R"({"x":{"y":1]})", malformed, 11, "syntax error"},
+           broken{R"({"x":{1:2}})", malformed, 6, "syntax error"},
+           broken{R"({"x":{"y":1,}})", malformed, 12, "syntax error"},
+           broken{R"({"x":{"y"}})", malformed, 9, "syntax error"},
+           broken{R"({"x":[1)", malformed, 7, "incomplete JSON"},
+           broken{R"({"x":{"y":)", malformed, 10, "incomplete JSON"},
+           broken{R"({"x":"abc)", malformed, 9, "incomplete JSON"},
+           broken{R"({"x":"abc\"})", malformed, 12, "incomplete JSON"},
+           broken{R"({"x":"abc\)", malformed, 10, "incomplete JSON"},
+           broken{R"({"x":1,"y)", malformed, 9, "incomplete JSON"},
+       }) {
+    check_broken<loose>(b);
+  }
+}
+
+namespace {
+
+/// What a peer must say, and what it may say beside it.
+struct answer {
+  cleat::text<8> id;
+  std::optional<bool> again;
+  std::optional<std::uint32_t> wait;
+  std::optional<std::string> why;
+  std::optional<cleat::text<8>> who;
+  std::optional<colour> light;
+  std::uint8_t level = 7;
+
+  friend bool operator==(answer const&, answer const&) = default;
+
+  static constexpr auto json_fields() {
+    return std::array{
+        json_field::of<&answer::id>("id"),        json_field::hint<&answer::again>("again"),
+        json_field::hint<&answer::wait>("wait"),  json_field::hint<&answer::why>("why"),
+        json_field::hint<&answer::who>("who"),    json_field::hint<&answer::light>("light"),
+        json_field::hint<&answer::level>("level")};
+  }
+};
+
+static_assert(!cleat::json_table<answer>[6].required(), "a hint is never required");
+
+answer read_hint(std::string_view name, std::string_view value) {
+  std::string text = R"({"id":"1",")";
+  text.append(name).append(R"(":)").append(value) += '}';
+  auto const r = json_read<answer>(cleat::as_bytes(text));
+  BOOST_TEST_CONTEXT(text) {
+    BOOST_REQUIRE(r);
+    BOOST_TEST(r->id.view() == "1");
+  }
+  return *r;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_hint_that_can_be_read_is_read) {
+  BOOST_TEST((read_hint("again", "true").again == true));
+  BOOST_TEST((read_hint("wait", "0").wait == 0U));
+  BOOST_TEST((read_hint("wait", "-0").wait == 0U));
+  BOOST_TEST((read_hint("wait", "4294967295").wait == 4294967295U));
+  BOOST_TEST((read_hint("why", R"( "\u00e9\ud83d\ude00" )").why == "\xC3\xA9\xF0\x9F\x98\x80"));
+  BOOST_TEST((read_hint("who", R"("12345678")").who->view() == "12345678"));
+  BOOST_TEST((read_hint("light", R"("green")").light == colour::green));
+  BOOST_TEST(int{read_hint("level", "3").level} == 3);
+  BOOST_TEST((read_hint("\\u0061gain", "true").again == true));
+}
+
+BOOST_AUTO_TEST_CASE(a_hint_that_cannot_be_read_counts_as_not_given) {
+  answer nothing;
+  nothing.id = "1";
+  for (std::string_view const value :
+       {"null", "-1", "500.0", "1e3", "5e-1", "4294967296", "99999999999999999999", "1e99999999999",
+        "\"500\"", "\"\"", "true", "{}", "{\"ms\":500}", "[]", "[500]", "NaN", "0500", "+5", "-"}) {
+    BOOST_TEST((read_hint("wait", value) == nothing), "wait: " << value);
+  }
+  for (std::string_view const value : {"null", "\"yes\"", "1", "0", "True", "{}", "[true]"}) {
+    BOOST_TEST((read_hint("again", value) == nothing), "again: " << value);
+  }
+  for (std::string_view const value : {"null", "7", "true", "{}", "[\"busy\"]"}) {
+    BOOST_TEST((read_hint("why", value) == nothing), "why: " << value);
+    BOOST_TEST((read_hint("who", value) == nothing), "who: " << value);
+    BOOST_TEST((read_hint("light", value) == nothing), "light: " << value);
+  }
+  BOOST_TEST((read_hint("light", "\"blue\"") == nothing));
+  for (std::string_view const value : {"null", "256", "-1", "\"3\"", "[]"}) {
+    BOOST_TEST((read_hint("level", value) == nothing), "level: " << value);
+  }
+  BOOST_TEST((read_hint("wait", R"(1,"wait":2)") == nothing));
+  BOOST_TEST((read_hint("why", R"("a","wh\u0079":"a")") == nothing));
+}
+
+BOOST_AUTO_TEST_CASE(a_text_that_is_a_hint_is_repaired_or_cut) {
+  constexpr std::string_view fffd = "\xEF\xBF\xBD";
+  auto const why = [](std::string_view raw) {
+    return read_hint("why", '"' + std::string{raw} + '"').why.value_or("(none)");
+  };
+  std::string const mark{fffd};
+  BOOST_TEST(why("f\xFCr") == "f" + mark + "r");
+  BOOST_TEST(why("\xFF\xFE") == mark + mark);
+  BOOST_TEST(why("\xE2\x82") == mark + mark);
+  BOOST_TEST(why("\xED\xA0\x80") == mark + mark + mark);
+  BOOST_TEST(why(R"(\ud83d)") == mark);
+  BOOST_TEST(why(R"(\ud83dx)") == mark + "x");
+  BOOST_TEST(why(R"(\ud83d\n)") == mark + "\n");
+  BOOST_TEST(why(R"(\ud83d\ud83d\ude00)") == mark + "\xF0\x9F\x98\x80");
+  BOOST_TEST(why(R"(a\udc00b)") == "a" + mark + "b");
+  BOOST_TEST(why(R"(C:\Users)") == "C:" + mark + "Users");
+  BOOST_TEST(why(R"(\u12)") == mark + "u12");
+  BOOST_TEST(why("a\nb") == "a\nb");
+  BOOST_TEST((read_hint("who", R"("123456789")").who->view() == "1234567~"));
+  BOOST_TEST((read_hint("who", "\"\xFC\"").who->view() == fffd));
+}
+
+BOOST_AUTO_TEST_CASE(a_hint_is_judged_as_all_fields_are_if_that_is_asked_for) {
+  using cleat::json_hints;
+  auto const strictly = [](std::string_view text) {
+    auto const r = json_read<answer>(cleat::as_bytes(text), json_hints::strict);
+    BOOST_REQUIRE(!r);
+    return r.error();
+  };
+  auto const yes = strictly(R"({"id":"1","again":"yes"})");
+  BOOST_TEST(yes.code() == make_error_code(json_errc::mistyped_field));
+  BOOST_TEST(yes.detail() == "again: expected true or false");
+  BOOST_TEST(yes.offset() == 18U);
+  BOOST_TEST(strictly(R"({"id":"1","wait":-1})").code() ==
+             make_error_code(json_errc::out_of_range));
+  BOOST_TEST(strictly(R"({"id":"1","who":"123456789"})").code() ==
+             make_error_code(json_errc::too_long));
+  BOOST_TEST(strictly("{\"id\":\"1\",\"why\":\"f\xFCr\"}").offset() == 18U);
+  BOOST_TEST(strictly(R"({"id":"1","why":"a","why":"a"})").code() ==
+             make_error_code(json_errc::duplicate_field));
+  BOOST_TEST(json_read<answer>(cleat::as_bytes(R"({"id":"1"})"), json_hints::strict).has_value());
+}
+
+BOOST_AUTO_TEST_CASE(a_hint_does_not_excuse_what_is_essential_or_the_structure) {
+  check_broken<answer>({R"({"again":"yes"})", json_errc::missing_field, 14, "id"});
+  check_broken<answer>({R"({"again":"yes","id":1})", json_errc::mistyped_field, 20, ""});
+  check_broken<answer>({R"({"id":"\ud83d","again":"yes"})", json_errc::malformed, 13, ""});
+  check_broken<answer>({R"({"id":"1","wait":})", json_errc::malformed, 17, "syntax error"});
+  check_broken<answer>({R"({"id":"1","why":"a)", json_errc::malformed, 18, "incomplete JSON"});
+}
+
 BOOST_AUTO_TEST_CASE(knows_a_field_whose_name_is_written_with_escapes) {
   auto const r = json_read<loose>(cleat::as_bytes(R"({"\u006f\u006e":true,"t\u0061g":"\u0061b"})"));
   BOOST_REQUIRE(r);
@@ -231,11 +430,12 @@ BOOST_AUTO_TEST_CASE(knows_a_field_whose_name_is_written_with_escapes) {
 namespace {
 
 /// The quick way in takes no white space before the object, so with it the whole parser judges.
+template <class Message = reading>
 void check_same_behind_white_space(std::string_view text) {
   if (text.empty()) return;
-  auto const plain = json_read<reading>(cleat::as_bytes(text));
+  auto const plain = json_read<Message>(cleat::as_bytes(text));
   std::string const spaced = ' ' + std::string{text};
-  auto const judged = json_read<reading>(cleat::as_bytes(spaced));
+  auto const judged = json_read<Message>(cleat::as_bytes(spaced));
   BOOST_TEST_CONTEXT(text) {
     BOOST_REQUIRE(plain.has_value() == judged.has_value());
     if (plain) {
@@ -252,23 +452,29 @@ constexpr std::string_view all_fields =
     R"({"on":true,"wide":-12, "narrow": 0,"words":"a text of more than a block","name":"12345678",)"
     R"("paint":"green","tiny":-0,"note":"","tag":"t","trim":"red"})";
 
+template <class Message>
+void check_same_however_it_is_changed(std::string_view text) {
+  check_same_behind_white_space<Message>(text);
+  for (std::size_t at = 0; at <= text.size(); ++at) {
+    check_same_behind_white_space<Message>(text.substr(0, at));
+    std::string const before{text.substr(0, at)};
+    std::string const behind{text.substr(at)};
+    for (char const c : "\"\\{}[]:, \t019-+.eEtfn\x01\x1F\x7F\x80\xC3\xFF"sv) {
+      check_same_behind_white_space<Message>(before + c + behind);
+      if (!behind.empty()) check_same_behind_white_space<Message>(before + c + behind.substr(1));
+    }
+    if (!behind.empty()) check_same_behind_white_space<Message>(before + behind.substr(1));
+  }
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(reads_the_quick_way_what_the_whole_parser_reads_and_nothing_else) {
   BOOST_TEST(json_read<reading>(cleat::as_bytes(all_fields)).has_value());
-  for (std::string_view const text : {all_fields, whole}) {
-    check_same_behind_white_space(text);
-    for (std::size_t at = 0; at <= text.size(); ++at) {
-      check_same_behind_white_space(text.substr(0, at));
-      std::string const before{text.substr(0, at)};
-      std::string const behind{text.substr(at)};
-      for (char const c : "\"\\{}[]:, \t019-+.eEtfn\x01\x1F\x7F\x80\xC3\xFF"sv) {
-        check_same_behind_white_space(before + c + behind);
-        if (!behind.empty()) check_same_behind_white_space(before + c + behind.substr(1));
-      }
-      if (!behind.empty()) check_same_behind_white_space(before + behind.substr(1));
-    }
-  }
+  check_same_however_it_is_changed<reading>(all_fields);
+  check_same_however_it_is_changed<reading>(whole);
+  check_same_however_it_is_changed<answer>(
+      R"({"id":"1","again":true,"wait":500,"why":"busy","who":"12345678","light":"green","level":9})");
   for (std::string_view const number :
        {"999999999999999999", "1000000000000000000", "-999999999999999999", "9223372036854775807",
         "9223372036854775808", "00", "-00", "01", "-", "1.0", "1e2", "-0"}) {
@@ -371,6 +577,22 @@ BOOST_AUTO_TEST_CASE(names_the_field_and_the_place_of_every_error) {
            broken{"{\"words\":\"\xFF\"}", malformed, 10, "syntax error"},
            broken{"{\"words\":\"\n\"}", malformed, 10, "syntax error"},
            broken{R"({"words":"\ud800"})", malformed, 16, ""},
+           broken{R"({"words":"\ud800x"})", malformed, 16, ""},
+           broken{R"({"words":"\ud800\n"})", malformed, 17, ""},
+           broken{R"({"words":"a\udc00"})", malformed, 17, ""},
+           broken{R"({"words":"\u12g4"})", malformed, 14, ""},
+           broken{R"({"words":"\u12"})", malformed, 14, ""},
+           broken{R"({"words":"\x41"})", malformed, 11, ""},
+           broken{"{\"words\":\"\xE2\x82\"}", malformed, 10, ""},
+           broken{R"({"tiny":1e99999999999})", malformed, 19, "exponent overflow"},
+           broken{R"({"tiny":01})", malformed, 9, "syntax error"},
+           broken{R"({"tiny":1.})", malformed, 10, "syntax error"},
+           broken{R"({"tiny":1e+})", malformed, 11, "syntax error"},
+           broken{R"({"tiny":-})", malformed, 9, "syntax error"},
+           broken{R"({"tiny":-)", malformed, 9, "incomplete JSON"},
+           broken{R"({"x":1e99999999999,"tiny":true})", mistyped_field, 26, ""},
+           broken{R"({"x":"\ud83d","y":"\ud83d","words":"\ud800"})", malformed, 42, ""},
+           broken{R"({"x":{"y":["\ud83d"]} ,"on":true,"on":true})", duplicate_field, 38, "on"},
        }) {
     check_broken<loose>(b);
   }

@@ -216,6 +216,73 @@ BOOST_AUTO_TEST_CASE(concludes_a_refusal_with_the_devices_reason) {
   BOOST_TEST(!odd.retry_after());
 }
 
+BOOST_AUTO_TEST_CASE(a_refusal_is_a_refusal_whatever_else_it_holds) {
+  protocol const p;
+  auto const refusal = [&](std::string const& hints) {
+    auto const m = read(p, R"({"opcode":"nack","msg_id":"0123456789abcdef",)" + hints + "}");
+    BOOST_TEST(same_keys(p.relate(m).keys, {match_key{1, number}}));
+    auto const r = p.conclude(m);
+    BOOST_REQUIRE(!r);
+    BOOST_TEST((r.error().why() == kind::rejected));
+    BOOST_TEST((r.error().sure() == cleat::certainty::rejected));
+    return r.error();
+  };
+  auto const wait = [&](std::string const& ms) {
+    return refusal(R"("reason":"busy","retryable":true,"retry_after_ms":)" + ms).retry_after();
+  };
+  BOOST_TEST((wait("0") == 0ms));
+  BOOST_TEST((wait("500") == 500ms));
+  BOOST_TEST((wait("2147483648") == cleat::failure::duration{2'147'483'648}));
+  BOOST_TEST((wait("4294967295") == cleat::failure::duration{4'294'967'295}));
+  for (std::string const ms : {"-1", "500.0", "1e3", "4294967296", "1e99999999999", "\"500\"",
+                               "null", "true", "{}", "[500]", "NaN"}) {
+    BOOST_TEST_CONTEXT(ms) BOOST_TEST((wait(ms) == 0ms));  // none is asked for
+  }
+  for (std::string const yes : {"\"yes\"", "1", "null", "[]", "\"\xFC\""}) {
+    BOOST_TEST(!refusal(R"("retryable":)" + yes).retry_after());
+  }
+  BOOST_TEST(refusal("\"reason\":\"f\xFCr\"").detail() == "f\xEF\xBF\xBDr");
+  BOOST_TEST(refusal(R"("reason":"\ud83d")").detail() == "\xEF\xBF\xBD");
+  BOOST_TEST(refusal(R"("reason":["busy"])").detail() == "no reason given");
+  BOOST_TEST(refusal(R"("reason":"busy","reason":"broken")").detail() == "no reason given");
+  for (std::string const hint :
+       {R"("device_id":7)", R"("state":"off")", R"("outcome":{})", R"("op_id":-1)",
+        R"("device_id":"D","device_id":"E")", R"("more":1e99999999999)", R"("more":"\ud83d")"}) {
+    static_cast<void>(refusal(hint));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_ack_is_done_whatever_else_it_holds) {
+  protocol const p;
+  for (std::string const hint :
+       {R"("device_id":7)", R"("device_id":"another")", R"("state":"on")", R"("outcome":1)",
+        R"("reason":"\ud83d")", R"("retryable":7)", R"("x":1e99999999999)", R"("x":"\ud83d")"}) {
+    BOOST_TEST_CONTEXT(hint) {
+      auto const r =
+          p.conclude(read(p, R"({"opcode":"ack","msg_id":"0123456789abcdef",)" + hint + "}"));
+      BOOST_REQUIRE(r);
+      BOOST_TEST(!r->state);
+      BOOST_TEST(r->device_id.view() == (hint.find("another") == hint.npos ? "" : "another"));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(knows_the_number_of_a_frame_that_cannot_be_read) {
+  protocol const p;
+  auto const keys = [&](std::string const& payload) {
+    return p.keys_of_unreadable(cleat::as_bytes(frame_of(payload)));
+  };
+  BOOST_TEST(same_keys(keys(R"({"opcode":"flash","msg_id":"0123456789abcdef","x":"\ud83d"})"),
+                       {match_key{1, number}}));
+  BOOST_TEST(same_keys(keys(R"({"msg_id":"0123456789abcdef"})"), {match_key{1, number}}));
+  for (std::string const payload :
+       {"", "{", "[]", R"({"opcode":"flash"})", R"({"msg_id":7})", R"({"msg_id":"7"})",
+        R"({"msg_id":"0123456789abcdef")", R"({"msg_id":"0123456789abcdef"}})"}) {
+    BOOST_TEST(keys(payload).size() == 0U);
+  }
+  BOOST_TEST(p.keys_of_unreadable(cleat::as_bytes("ACK")).size() == 0U);
+}
+
 BOOST_AUTO_TEST_CASE(concludes_an_unframed_answer_as_such) {
   auto const r = protocol{}.conclude(message::unframed(cleat::as_bytes("ACK")));
   BOOST_REQUIRE(r);
@@ -252,9 +319,15 @@ BOOST_AUTO_TEST_CASE(says_which_field_of_a_frame_is_wrong_and_where) {
            wrong{R"({"opcode":"unframed","msg_id":"1"})", unknown_value, 10, ""},
            wrong{R"({"opcode":7,"msg_id":"1"})", mistyped_field, 10, ""},
            wrong{R"({"opcode":"ack","msg_id":1})", mistyped_field, 25, "msg_id: expected a text"},
-           wrong{R"({"opcode":"ack","msg_id":"1","state":"on"})", mistyped_field, 37,
-                 "state: expected true or false"},
-           wrong{R"({"opcode":"nack","msg_id":"1","retry_after_ms":-1})", out_of_range, 47, ""},
+           wrong{R"({"opcode":"toggle","device_id":"D","msg_id":"1","state":"on"})", mistyped_field,
+                 56, "state: expected true or false"},
+           wrong{R"({"opcode":"status","device_id":7,"msg_id":"1"})", mistyped_field, 31,
+                 "device_id: expected a text"},
+           wrong{R"({"opcode":"status","device_id":"D","msg_id":"1","op_id":{}})", mistyped_field,
+                 56, "op_id: expected a text"},
+           wrong{"{\"opcode\":\"status\",\"device_id\":\"\xFC\",\"msg_id\":\"1\"}", malformed, 32,
+                 ""},
+           wrong{R"({"opcode":"nack","state":"on"})", missing_field, 29, "msg_id"},
            wrong{R"({"opcode":"ack","msg_id":"1",})", malformed, 29, ""},
            wrong{R"(["ack"])", not_object, 0, ""},
            wrong{"", malformed, 0, ""},

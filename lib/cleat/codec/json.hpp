@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -19,8 +20,16 @@ namespace cleat {
 /// Objects and arrays may stand inside one another this deep, the message itself included.
 inline constexpr std::size_t json_depth_max = 32;
 
-/// One field of a message: its name in JSON, and the member that holds it. Required unless the
-/// member is a `std::optional`.
+/// What is made of the fields of a message that are declared as hints.
+enum class json_hints : std::uint8_t {
+  lenient,  ///< whatever they hold, the message can be read
+  strict,   ///< they are judged as all other fields are
+};
+
+/// One field of a message: its name in JSON, and the member that holds it.
+///
+/// A field made by `of` is essential: what its member cannot hold makes the message malformed. It is
+/// required unless the member is a `std::optional`. A field made by `hint` never costs the message.
 class json_field {
  public:
   /// The longest name, in bytes.
@@ -30,15 +39,23 @@ class json_field {
   /// another one does not compile.
   template <auto Member>
   [[nodiscard]] static consteval json_field of(std::string_view name) {
-    if (name.empty() || name.size() > name_bytes_max) throw "a field's name has 1 to 64 bytes";
-    for (char const c : name) {
-      if (c < ' ' || c > '~' || c == '"' || c == '\\') throw "a field's name is plain ASCII";
-    }
-    return json_field{name, access<Member>{}};
+    check(name);
+    return json_field{name, access<Member>{}, false};
+  }
+  /// A field that helps, and without which the message still says what it has to: the wait before
+  /// another try, the reason of a refusal. It is never required, and read leniently
+  /// (`json_hints`): in a text U+FFFD stands for what is not UTF-8, a `text<N>` is cut, and every
+  /// other value that the member cannot hold counts as not given. So does a hint that stands there
+  /// twice. What is not given leaves the member as a default-constructed message has it.
+  template <auto Member>
+  [[nodiscard]] static consteval json_field hint(std::string_view name) {
+    check(name);
+    return json_field{name, access<Member>{}, true};
   }
 
   [[nodiscard]] constexpr std::string_view name() const noexcept { return name_; }
   [[nodiscard]] constexpr bool required() const noexcept { return required_; }
+  [[nodiscard]] constexpr bool is_hint() const noexcept { return hint_; }
   /// In words, after "expected".
   [[nodiscard]] constexpr std::string_view expected() const noexcept { return expected_; }
   /// Bytes of a text, bits of a number; 0: none.
@@ -47,9 +64,22 @@ class json_field {
   [[nodiscard]] std::optional<json_errc> store(void* message, json_scalar const& from) const {
     return store_(message, from);
   }
+  /// As much of a value as the member can hold, or nothing.
+  void store_hint(void* message, json_scalar const& from) const {
+    if (store_(message, from) && !store_part_(message, from)) clear_(message);
+  }
+  /// The value is not given.
+  void clear(void* message) const { clear_(message); }
   [[nodiscard]] json_scalar load(void const* message) const { return load_(message); }
 
  private:
+  static consteval void check(std::string_view name) {
+    if (name.empty() || name.size() > name_bytes_max) throw "a field's name has 1 to 64 bytes";
+    for (char const c : name) {
+      if (c < ' ' || c > '~' || c == '"' || c == '\\') throw "a field's name is plain ASCII";
+    }
+  }
+
   template <class T>
   struct is_optional : std::false_type {};
   template <class T>
@@ -70,26 +100,43 @@ class json_field {
     static std::optional<json_errc> store(void* m, json_scalar const& from) {
       return json_member<type>::store(static_cast<message*>(m)->*Member, from);
     }
+    static bool store_part([[maybe_unused]] void* m, [[maybe_unused]] json_scalar const& from) {
+      [[maybe_unused]] auto& to = static_cast<message*>(m)->*Member;
+      if constexpr (requires { json_member<type>::store_part(to, from); }) {
+        return json_member<type>::store_part(to, from);
+      }
+      return false;
+    }
+    static void clear(void* m) {
+      message const made{};
+      static_cast<message*>(m)->*Member = made.*Member;
+    }
     static json_scalar load(void const* m) {
       return json_member<type>::load(static_cast<message const*>(m)->*Member);
     }
   };
 
   template <class Access>
-  consteval json_field(std::string_view name, Access)
+  consteval json_field(std::string_view name, Access, bool hint)
       : name_(name),
         expected_(json_member<typename Access::type>::expected),
         limit_(json_member<typename Access::type>::limit),
         store_(&Access::store),
+        store_part_(&Access::store_part),
+        clear_(&Access::clear),
         load_(&Access::load),
-        required_(!is_optional<typename Access::type>::value) {}
+        required_(!hint && !is_optional<typename Access::type>::value),
+        hint_(hint) {}
 
   std::string_view name_;
   std::string_view expected_;
   std::size_t limit_;
   std::optional<json_errc> (*store_)(void*, json_scalar const&);
+  bool (*store_part_)(void*, json_scalar const&);
+  void (*clear_)(void*);
   json_scalar (*load_)(void const*);
   bool required_;
+  bool hint_;
 };
 
 /// A message that says its fields, once, in the order in which they are written:
@@ -101,7 +148,7 @@ class json_field {
 ///       static constexpr auto json_fields() {
 ///         return std::array{cleat::json_field::of<&reading::sensor>("sensor"),
 ///                           cleat::json_field::of<&reading::value>("value"),
-///                           cleat::json_field::of<&reading::note>("note")};
+///                           cleat::json_field::hint<&reading::note>("note")};
 ///       }
 ///     };
 ///
@@ -132,7 +179,7 @@ namespace detail {
 
 /// Judges all of `payload`, whatever it is.
 [[nodiscard]] result<void> json_read(bytes_view payload, std::span<json_field const> fields,
-                                     void* into);
+                                     void* into, json_hints hints);
 
 /// A field's name as it stands before its value: `"state":`.
 template <JsonMessage M, std::size_t Field>
@@ -166,9 +213,10 @@ template <JsonMessage M>
 
 /// Reads a message however it is written, or says what is wrong with it.
 template <JsonMessage M>
-[[nodiscard, gnu::noinline]] result<void> read_whole(bytes_view payload, M& message) {
+[[nodiscard, gnu::noinline]] result<void> read_whole(bytes_view payload, M& message,
+                                                     json_hints hints) {
   message = M{};
-  return json_read(payload, json_table<M>, &message);
+  return json_read(payload, json_table<M>, &message, hints);
 }
 
 /// Writes one field; false if its value cannot be written, which the writer then knows.
@@ -181,9 +229,12 @@ bool write(M const& message, json_writer& to) {
 
 /// Reads one message, which is all of `payload` but for white space around it.
 ///
-/// - Fields that the message does not declare are skipped, whatever they hold. A declared field
-///   that stands there twice is an error: readers disagree about which one counts (RFC 8259,
-///   section 4), and we shall not guess.
+/// - Fields that the message does not declare are skipped, whatever they hold: numbers beyond all
+///   bounds, half of a surrogate pair, bytes that are not UTF-8, words that are not JSON (`NaN`).
+///   Only the structure has to be right there too: quotes, brackets, colons and commas.
+/// - A declared field that stands there twice is an error: readers disagree about which one counts
+///   (RFC 8259, section 4), and we shall not guess.
+/// - Fields that are declared as hints never make the message malformed, unless `hints` says so.
 /// - `null` is a missing value: fine for an optional field, mistyped for a required one.
 /// - A number with a fraction or an exponent is not a whole number, whatever its value.
 /// - Errors: `kind::malformed`, a `json_errc`. The offset is that of the offending byte; of the
@@ -196,16 +247,17 @@ bool write(M const& message, json_writer& to) {
 ///
 /// `message` is as default-constructed; after an error it may hold anything.
 template <JsonMessage M>
-[[nodiscard]] result<void> json_read(bytes_view payload, M& message) {
+[[nodiscard]] result<void> json_read(bytes_view payload, M& message,
+                                     json_hints hints = json_hints::lenient) {
   if (detail::read_plain(payload, message)) return {};
-  return detail::read_whole(payload, message);
+  return detail::read_whole(payload, message, hints);
 }
 
 /// The same, giving the message back.
 template <JsonMessage M>
-[[nodiscard]] result<M> json_read(bytes_view payload) {
+[[nodiscard]] result<M> json_read(bytes_view payload, json_hints hints = json_hints::lenient) {
   result<M> message;
-  if (auto read = json_read(payload, *message); !read) message = read.error();
+  if (auto read = json_read(payload, *message, hints); !read) message = read.error();
   return message;
 }
 

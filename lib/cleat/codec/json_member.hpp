@@ -47,6 +47,9 @@ concept JsonInteger =
 
 /// How a member of type `T` is stored and loaded. `store` says what is wrong, or nothing; `limit`
 /// is what a text may have in bytes, or a number in bits. Specialise it for a type of your own.
+///
+/// It may also have `static bool store_part(T& to, json_scalar const& from)`, which is asked for the
+/// value of a hint that `store` did not take: it keeps a part of it, or says no.
 template <class T>
 struct json_member;
 
@@ -108,6 +111,12 @@ struct json_member<text<N>> {
     to.assign(*s);
     return std::nullopt;
   }
+  /// Cut, as `text` cuts.
+  static bool store_part(text<N>& to, json_scalar const& from) {
+    auto const* const s = std::get_if<std::string_view>(&from);
+    if (s != nullptr) to.assign(*s);
+    return s != nullptr;
+  }
   static json_scalar load(text<N> const& from) { return from.view(); }
 };
 
@@ -145,6 +154,11 @@ struct json_member<std::optional<T>> {
       return std::nullopt;
     }
     return json_member<T>::store(to.emplace(), from);
+  }
+  static bool store_part(std::optional<T>& to, json_scalar const& from)
+    requires requires(T& value) { json_member<T>::store_part(value, from); }
+  {
+    return json_member<T>::store_part(to.emplace(), from);
   }
   static json_scalar load(std::optional<T> const& from) {
     if (!from) return std::monostate{};

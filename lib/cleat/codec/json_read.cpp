@@ -1,4 +1,6 @@
 #include <cleat/codec/json.hpp>
+#include <cleat/codec/json_scanner.hpp>
+#include <cleat/codec/json_text.hpp>
 
 #include <boost/json/basic_parser_impl.hpp>
 
@@ -12,7 +14,9 @@ namespace {
 
 using boost::system::error_code;
 
-/// Texts with escapes come in parts. Kept by the thread so that they are not allocated each time.
+/// Where a text is put together. Kept by the thread so that it is not allocated each time; one for
+/// each purpose.
+template <class Purpose>
 class scratch {
  public:
   static std::string& of_thread() {
@@ -27,6 +31,9 @@ class scratch {
  private:
   static constexpr std::size_t kept_bytes_max = 4096;
 };
+
+/// Texts with escapes, which come in parts.
+using text_parts = scratch<class parts_of_a_text>;
 
 /// Takes the parser's events, and puts the values of declared fields where they belong.
 class field_reader {
@@ -84,16 +91,16 @@ class field_reader {
   }
 
   bool on_string_part(std::string_view s, std::size_t, error_code&) {
-    if (wanted()) scratch::of_thread().append(s);
+    if (wanted()) text_parts::of_thread().append(s);
     return true;
   }
   bool on_string(std::string_view s, std::size_t total, error_code& ec) {
     if (!wanted() || s.size() == total) return value(s, ec);
-    std::string& whole = scratch::of_thread();
+    std::string& whole = text_parts::of_thread();
     whole.append(s);
     bool const good = value(std::string_view{whole}, ec);
     whole.clear();
-    scratch::trim(whole);
+    text_parts::trim(whole);
     return good;
   }
 
@@ -224,18 +231,14 @@ failure read_failure(error_code const& ec, std::string_view s, std::size_t stopp
   return json_failure(wrong, explain(*reader.field(), wrong), offset);
 }
 
-}  // namespace
-
-namespace detail {
-
-result<void> json_read(bytes_view payload, std::span<json_field const> fields, void* into) {
-  std::string_view const s = as_text(payload);
+/// Boost.JSON judges all of `s`; the values of these fields go into the message.
+result<void> judge(std::string_view s, std::span<json_field const> fields, void* into) {
   if (s.empty()) return json_failure(json_errc::malformed, "empty", 0);
 
   boost::json::parse_options options;
   options.max_depth = json_depth_max;
   boost::json::basic_parser<field_reader> parser{options, fields, into};
-  scratch::of_thread().clear();
+  text_parts::of_thread().clear();
 
   error_code ec;
   std::size_t const used = parser.write_some(false, s.data(), s.size(), ec);
@@ -245,6 +248,101 @@ result<void> json_read(bytes_view payload, std::span<json_field const> fields, v
     return json_failure(json_errc::missing_field, missing->name(), s.find_last_of('}'));
   }
   return {};
+}
+
+/// Finds what Boost.JSON is not to judge: the members that the message does not declare and, where
+/// they are read leniently, its hints. In a copy it puts something of the same length in their place,
+/// so that the rest keeps its offsets; hints it reads itself.
+class blanker {
+ public:
+  blanker(std::string_view s, std::span<json_field const> fields, void* into, json_hints hints)
+      : s_(s), fields_(fields), into_(into), hints_(hints), copy_(copies::of_thread()) {
+    copy_ = s;
+  }
+  blanker(blanker const&) = delete;
+  blanker& operator=(blanker const&) = delete;
+  ~blanker() {
+    copies::trim(copy_);
+    values::trim(values::of_thread());
+  }
+
+  /// The copy. Where the structure cannot be followed any further nothing more is replaced in it:
+  /// then the judge finds that.
+  std::string_view blanked() {
+    detail::json_scanner scan{s_};
+    if (!scan.take('{')) return copy_;
+    do {
+      std::string_view name;
+      if (!scan.take_name(name)) break;
+      scan.skip_space();
+      std::size_t const begin = scan.at();
+      if (!scan.take_value(1)) break;
+      member(name, scan.since(begin));
+    } while (scan.take(','));
+    return copy_;
+  }
+
+ private:
+  using copies = scratch<class copy_of_a_message>;
+  using values = scratch<class value_of_a_hint>;
+
+  void member(std::string_view name, std::string_view value) {
+    std::size_t const known = find(name);
+    bool const declared = known != fields_.size();
+    if (declared && (hints_ == json_hints::strict || !fields_[known].is_hint())) return;
+    replace(name, '\x7F');  // in no name of a field
+    replace(value, ' ');
+    replace(value.substr(0, 1), '0');
+    if (declared) hint(known, value);
+  }
+
+  std::size_t find(std::string_view name) const {
+    if (name.find('\\') != std::string_view::npos) {
+      name = detail::read_text(name, values::of_thread()).says;
+    }
+    std::size_t i = 0;
+    while (i < fields_.size() && fields_[i].name() != name) ++i;
+    return i;
+  }
+
+  void replace(std::string_view part, char with) {
+    copy_.replace(static_cast<std::size_t>(part.data() - s_.data()), part.size(), part.size(),
+                  with);
+  }
+
+  /// Takes as much of the value as the member can hold.
+  void hint(std::size_t known, std::string_view value) {
+    json_field const& field = fields_[known];
+    bool const again = (seen_ >> known & 1U) != 0;
+    seen_ |= std::uint64_t{1} << known;
+    if (again) return field.clear(into_);
+
+    std::string& alone = values::of_thread();
+    alone.assign("{\"").append(field.name()).append("\":").append(value) += '}';
+    if (judge(alone, {&field, 1}, into_)) return;
+    if (value.front() != '"') return field.clear(into_);
+    field.store_hint(into_, detail::read_text(value.substr(1, value.size() - 2), alone).says);
+  }
+
+  std::string_view s_;
+  std::span<json_field const> fields_;
+  void* into_;
+  json_hints hints_;
+  std::string& copy_;
+  std::uint64_t seen_ = 0;
+};
+
+}  // namespace
+
+namespace detail {
+
+result<void> json_read(bytes_view payload, std::span<json_field const> fields, void* into,
+                       json_hints hints) {
+  std::string_view const s = as_text(payload);
+  auto const read = judge(s, fields, into);
+  if (read || s.empty()) return read;
+  blanker forgiving{s, fields, into, hints};
+  return judge(forgiving.blanked(), fields, into);
 }
 
 }  // namespace detail
