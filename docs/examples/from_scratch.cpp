@@ -171,6 +171,7 @@ class patient : public cleat::stage {
       if (!cleat::worth_retrying(why.why(), why.sure(), asked_to_wait, c.repeatable))
         co_return total;
       duration wait = backoff_.wait(made, random_bits(c));
+      if (asked_to_wait && *why.retry_after() > 1h) co_return total;
       if (asked_to_wait) wait = std::max<duration>(wait, *why.retry_after());
       time_point const at = cleat::saturated_add(c.now(), wait);
       if (at >= c.deadline()) co_return total;

@@ -91,7 +91,7 @@ BOOST_AUTO_TEST_CASE(small_ones_conform_and_are_told_of_everything) {
   report(check_observer(ended));
   BOOST_TEST(ended.good > 0U);
   BOOST_TEST(ended.bad >= cleat::kind_count * 3);
-  BOOST_TEST(all.events == 14 * (ended.good + ended.bad));
+  BOOST_TEST(all.events == 15 * (ended.good + ended.bad));
 }
 
 namespace {

@@ -4,7 +4,9 @@
 
 #include <cleat/base/clock.hpp>
 
+#include <algorithm>
 #include <deque>
+#include <functional>
 #include <list>
 #include <vector>
 
@@ -45,6 +47,8 @@ class ledger final : public parley::listener {
   std::deque<asked> calls;
   /// Calls end early when a frame is unreadable: then an answer may come too late for them.
   bool unreadable_fails_call = false;
+  /// How many bytes of the session wait to be sent. Where there are none, each request has left.
+  std::function<std::size_t()> unsent;
 
   void cancelled(std::size_t tag) {
     if (calls[tag].cancelled_at == asked::unknown) calls[tag].cancelled_at = events_.size();
@@ -66,6 +70,7 @@ class ledger final : public parley::listener {
     heard_.as = r.as;
     heard_.keys = r.keys;
     heard_.at = now_();
+    heard_.all_sent = unsent && unsent() == 0;
   }
   [[nodiscard]] std::size_t serial() const override { return events_.size() - 1; }
 
@@ -88,6 +93,9 @@ class ledger final : public parley::listener {
       } else if (e.as == cleat::role::answer) {
         auto const slot = find(waiting, e.keys);
         if (slot == waiting.end()) continue;
+        // It may have come before the request was sent, and then answers nothing: from here on it is
+        // not known who awaits what.
+        if (!e.all_sent && calls[*slot].answered_by() != i) return judge_keys();
         meant[*slot] = i;
         waiting.erase(slot);
       }
@@ -139,6 +147,20 @@ class ledger final : public parley::listener {
   }
 
  private:
+  /// What can be said of any history: an answer bears a key of its call.
+  void judge_keys() const {
+    for (asked const& c : calls) {
+      require(c.outcome.has_value() && c.ended_at <= c.deadline, "every call ends by its deadline");
+      std::size_t const got = c.answered_by();
+      if (got == asked::unknown) continue;
+      auto const& heard = events_[got].keys;
+      bool const known = std::any_of(heard.begin(), heard.end(), [&](cleat::match_key const& k) {
+        return std::find(c.keys.begin(), c.keys.end(), k) != c.keys.end();
+      });
+      require(known, "an answer belongs to its call");
+    }
+  }
+
   struct event {
     cleat::match_keys keys;
     cleat::time_point at{};
@@ -146,6 +168,7 @@ class ledger final : public parley::listener {
     cleat::role as = cleat::role::push;
     bool message = false;
     bool throws = false;
+    bool all_sent = false;
   };
 
   [[nodiscard]] std::list<std::size_t>::iterator find(std::list<std::size_t>& waiting,

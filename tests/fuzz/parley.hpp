@@ -49,7 +49,7 @@ struct reply {
 };
 
 /// A protocol that has all that a session knows of: numbers, keys in order, progress, news, pushes,
-/// requests of the peer, unreadable frames; and whose bytes a fuzzer can guess. It tells `told`
+/// requests of the peer, unreadable frames that may bear a number; and whose bytes a fuzzer can guess. It tells `told`
 /// what it is asked, in the order of the session's own doing.
 class parley {
  public:
@@ -79,7 +79,9 @@ class parley {
     ~listener() = default;
   };
 
-  explicit parley(listener* told = nullptr) noexcept : told_(told) {}
+  /// If `mumbles_bear_numbers`, a mumble fails the call whose number it bears.
+  explicit parley(listener* told = nullptr, bool mumbles_bear_numbers = false) noexcept
+      : told_(told), mumbles_bear_numbers_(mumbles_bear_numbers) {}
 
   [[nodiscard]] cleat::decoded<message> decode(cleat::bytes_view unread) const {
     using decoded = cleat::decoded<message>;
@@ -121,6 +123,11 @@ class parley {
     cleat::relation const r = relation_of(m);
     if (told_ != nullptr) told_->received(m, r);
     return r;
+  }
+
+  [[nodiscard]] cleat::match_keys keys_of_unreadable(cleat::bytes_view frame) const {
+    if (!mumbles_bear_numbers_) return {};
+    return by_number(std::to_integer<std::uint8_t>(frame[1]));
   }
 
   [[nodiscard]] cleat::result<response> conclude(message m) const {
@@ -171,6 +178,7 @@ class parley {
   }
 
   listener* told_;
+  bool mumbles_bear_numbers_;
 };
 
 static_assert(cleat::Protocol<parley>);

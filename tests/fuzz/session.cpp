@@ -50,6 +50,9 @@ class checked_events final : public cleat::event_table {
     set<cleat::decode_failed>([](void const*, cleat::decode_failed const& e) noexcept {
       require(!e.bytes.empty() && e.why.offset() <= e.bytes.size(), "an error has its bytes");
     });
+    set<cleat::frames_passed_over>([](void const*, cleat::frames_passed_over const& e) noexcept {
+      require(e.more != 0 && e.elapsed >= cleat::duration{}, "a summary tells of something");
+    });
     set<cleat::session_ended>([](void const* self, cleat::session_ended const&) noexcept {
       auto& ends = static_cast<checked_events const*>(self)->ends_;
       require(++ends == 1, "a session ends once");
@@ -81,7 +84,8 @@ class settings {
     session.write_stall_max = milliseconds{input.between(1, 64) * 100};
     pipe.buffer_bytes_max = input.between(1, 255);
     auto const flags = input.byte();
-    session.unreadable_fails_call = (flags & 1U) != 0;
+    mumbles_bear_numbers = (flags & 1U) != 0;
+    if ((flags & 64U) != 0) session.stray_frames_max = 1U + (flags >> 7U);
     listens = (flags & 2U) != 0;
     if ((flags & 4U) != 0) pipe.read_bytes_max = 1U + (flags >> 6U);
     runs_at_once = (flags & 8U) == 0;
@@ -91,6 +95,7 @@ class settings {
   cleat::session_options session;
   memory_stream::options pipe;
   bool listens = false;
+  bool mumbles_bear_numbers = false;
   bool runs_at_once = true;
   bool dropped = false;  ///< in the end it all goes away with its context
 };
@@ -102,8 +107,10 @@ class history {
       : input_(input),
         set_(listening(s)),
         ends_(cleat::memory_pair(time_.context.get_executor(), set_.pipe)),
-        session_(std::move(ends_.first), parley{&ledger_}, set_.session) {
-    ledger_.unreadable_fails_call = set_.session.unreadable_fails_call;
+        session_(std::move(ends_.first), parley{&ledger_, set_.mumbles_bear_numbers},
+                 set_.session) {
+    ledger_.unreadable_fails_call = set_.mumbles_bear_numbers;
+    ledger_.unsent = [this] { return session_.outbound_bytes(); };
     session_.respond = [this](utterance const& m) { respond(m); };
     session_.serve = [this](utterance m) { return serve(m); };
     if (set_.runs_at_once) run();

@@ -403,6 +403,25 @@ BOOST_FIXTURE_TEST_CASE(warns_of_connections_that_fail, fixture) {
   BOOST_TEST(text_of(o, "reason") == "refused");
 }
 
+BOOST_FIXTURE_TEST_CASE(sums_up_the_stray_frames_that_have_no_record_of_their_own, fixture) {
+  failure const why{kind::malformed};
+  auto unmatched = made.received(cleat::verdict::unmatched);
+  cleat::decode_failed unreadable{nullptr, made.frame, why, false};
+  cleat::push_dropped dropped{"DEVICE123"};
+  unmatched.summed = unreadable.summed = dropped.summed = true;
+  log.on(unmatched);
+  log.on(unreadable);
+  log.on(dropped);
+  BOOST_TEST(lines_of(file).empty());
+  log.on(cleat::frames_passed_over{&made.of, "DEVICE123", 1234, 1s});
+  json::object const o = only();
+  BOOST_TEST(text_of(o, "level") == "WARNING");
+  BOOST_TEST(text_of(o, "message") == "passed over 1234 more stray frames from DEVICE123");
+  BOOST_TEST(o.at("more").to_number<int>() == 1234);
+  BOOST_TEST(o.at("elapsed_ms").to_number<int>() == 1000);
+  BOOST_TEST(!text_of(o, "correlation_id").empty());
+}
+
 BOOST_FIXTURE_TEST_CASE(tells_everything_through_a_tee, fixture) {
   failure const why{kind::closed};
   cleat::tee const events{log};
@@ -410,11 +429,12 @@ BOOST_FIXTURE_TEST_CASE(tells_everything_through_a_tee, fixture) {
   events.notify(cleat::retry_budget_empty{made.of, why});
   events.notify(cleat::connect_ended{made.of, "127.0.0.1:9000", nullptr, 1ms});
   events.notify(cleat::push_dropped{"DEVICE123"});
+  events.notify(cleat::frames_passed_over{nullptr, "DEVICE123", 7, 1s});
   events.notify(cleat::session_ended{"DEVICE123", why});
   auto const lines = lines_of(file);
-  BOOST_REQUIRE(lines.size() == 4U);
+  BOOST_REQUIRE(lines.size() == 5U);
   std::vector<std::string> const expected{"retry_budget_empty", "connect", "push_dropped",
-                                          "session_ended"};
+                                          "frames_passed_over", "session_ended"};
   for (std::size_t i = 0; i < lines.size(); ++i) {
     auto const o = json::parse(lines[i]).as_object();
     BOOST_TEST(text_of(o, "event") == expected[i]);

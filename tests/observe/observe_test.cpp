@@ -150,6 +150,7 @@ BOOST_AUTO_TEST_CASE(passes_on_every_event_of_the_framework) {
   events.notify(made.missing(why));
   events.notify(cleat::decode_failed{nullptr, {}, why, true});
   events.notify(cleat::push_dropped{"DEVICE123"});
+  events.notify(cleat::frames_passed_over{nullptr, "DEVICE123", 1, {}});
   events.notify(cleat::session_ended{"DEVICE123", why});
-  BOOST_TEST(all.count == 13);
+  BOOST_TEST(all.count == 14);
 }

@@ -138,6 +138,57 @@ class Answers(programs.Scenario):
     def test_an_answer_to_another_question_does_not_hide_the_right_one(self):
         self.good(lambda q: frame(ack(q | {'msg_id': 'feedfeedfeedfeed'}, True)) + frame(ack(q, True)))
 
+    def test_a_frame_that_is_no_answer_does_not_hide_the_answer_behind_it(self):
+        first = {'an empty one': frame(b''), 'no JSON': frame(b'{'), 'no object': frame(b'[]'),
+                 'an unknown opcode': frame({'opcode': 'heartbeat', 'device_id': 'DEVICE123'}),
+                 'no number': frame({'opcode': 'ack', 'state': True}),
+                 'a number of another type': frame({'opcode': 'ack', 'msg_id': 7}),
+                 'no answer': frame({'opcode': 'status', 'device_id': 'DEVICE123', 'msg_id': 'feedfeedfeedfeed'})}
+        for what, stray in first.items():
+            with self.subTest(what):
+                done, _ = self.good(lambda q, stray=stray: stray + frame(ack(q, True)))
+                self.assertEqual(len(done.packets('recv')), 2)
+
+    def test_an_unknown_opcode_with_our_number_is_an_answer_that_cannot_be_read(self):
+        done, device = self.against(lambda q: frame({'opcode': 'maybe', 'msg_id': q['msg_id']}), arguments=LONG)
+        self.code(done, 3)
+        self.assertEqual(len(device.connections), 1)
+
+    def test_fields_that_nobody_declared_may_hold_anything(self):
+        for what in (b'1e99999999999', b'"\\ud83d"', b'"f\xfcr"', b'NaN', b'[{"a":[1e400]}]'):
+            with self.subTest(what):
+                self.good(lambda q, what=what: frame(frame(ack(q, True))[7:-1] + b',"note":' + what + b'}'))
+
+    def test_a_nack_is_a_refusal_whatever_its_hints_look_like(self):
+        for hints in (b'"retryable":true,"retry_after_ms":-1', b'"retryable":true,"retry_after_ms":500.0',
+                      b'"retryable":true,"retry_after_ms":4294967296', b'"retryable":"yes"', b'"reason":"f\xfcr"',
+                      b'"reason":"\\ud83d"', b'"state":"off","device_id":7'):
+            with self.subTest(hints):
+                done, _ = self.against(
+                    lambda q, hints=hints: frame(b'{"opcode":"nack","msg_id":"%s",' % q['msg_id'].encode() + hints + b'}'),
+                    arguments=LONG)
+                self.code(done, 1)
+                self.assertIn('rejected', done.err_lines[-1])
+
+    def test_a_wait_that_is_asked_for_and_too_long_is_named_and_not_slept(self):
+        for ms, words in ((2147483647, '24.8 days'), (4294967295, '49.7 days')):
+            with self.subTest(ms):
+                done, device = self.against(
+                    lambda q, ms=ms: frame({'opcode': 'nack', 'msg_id': q['msg_id'], 'reason': 'busy', 'retryable': True,
+                                            'retry_after_ms': ms}), arguments=LONG)
+                self.code(done, 1)
+                self.assertEqual(len(device.connections), 1)
+                self.assertIn(f'a wait of {words}', done.err_lines[-1])
+
+    def test_a_flood_of_stray_frames_costs_a_few_records_and_ends_the_connection(self):
+        stray = frame({'opcode': 'ack', 'msg_id': 'feedfeedfeedfeed'})
+        done, device = self.against(lambda _: stray * 30000, arguments=[*LONG, '--max-attempts', 1])
+        self.code(done, 3)
+        self.assertIn('stray frames in a row', done.err_lines[-1])
+        self.assertLess(len(done.records()), 40)
+        self.assertEqual(len([p for p in done.packets('recv') if p['msg_id'] == 'feedfeedfeedfeed']), 10)
+        self.assertEqual(sum(r['more'] for r in done.records() if r.get('event') == 'frames_passed_over'), 9990)
+
     def test_random_bytes_are_a_decode_error_and_not_tried_again(self):
         done, device = self.against('garbage', arguments=LONG)
         self.code(done, 3)

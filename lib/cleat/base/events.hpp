@@ -172,7 +172,8 @@ struct frame_received {
   verdict as;
   std::string_view note;  ///< the codec's remark, e.g. "unframed"; usually empty
   failure const* error;
-  duration elapsed;  ///< since the request was written; zero without a call
+  duration elapsed;     ///< since the request was written; zero without a call
+  bool summed = false;  ///< see `frames_passed_over`
 };
 
 /// The request was written (or may have been) and the wait for its answer ended without one.
@@ -192,11 +193,25 @@ struct decode_failed {
   bool lost;
   std::string_view id = {};  ///< that call's matching key
   duration elapsed = {};     ///< since that call's request was written
+  bool summed = false;       ///< see `frames_passed_over`
 };
 
-/// A push was dropped because its consumer was too slow.
+/// A push was dropped because its consumer was too slow, or there is none.
 struct push_dropped {
   std::string_view peer;
+  bool summed = false;  ///< see `frames_passed_over`
+};
+
+/// `more` frames were of no use: answers that nobody waits for, frames that cannot be read, requests
+/// that nobody serves, pushes that were dropped. Each has an event of its own, to be counted. Beyond
+/// the first ten of a connection these events are `summed`: who writes a line for each leaves them
+/// out, and writes one for this event, which comes at most once a second, and at the end of the
+/// connection. `of` is the only pending call, if there is exactly one.
+struct frames_passed_over {
+  call const* of;
+  std::string_view peer;
+  std::uint64_t more;  ///< since the last such event, or since the tenth stray frame
+  duration elapsed;    ///< since then
 };
 
 /// A session has ended; `why` says how.
@@ -217,7 +232,7 @@ struct event_hooks {
 using all_event_hooks =
     event_hooks<call_started, call_ended, attempt_started, attempt_ended, retry_scheduled,
                 retry_budget_empty, layer_acted, connect_ended, frame_sent, frame_received,
-                answer_missing, decode_failed, push_dropped, session_ended>;
+                answer_missing, decode_failed, push_dropped, frames_passed_over, session_ended>;
 
 }  // namespace detail
 

@@ -118,7 +118,11 @@ using message_id = text<40>;
 ///   (`kind::rejected`, `certainty::rejected`).
 /// - `id(message)` is the matching key for people.
 ///
-/// All four are pure. They are called on the session's executor, by its reader: no waiting, no slow
+/// It may also have `keys_of_unreadable(frame)`, which gives the keys of a frame that `decode` skips,
+/// if it bears any: the call that awaits an answer under them then fails at once, with the reason
+/// why the frame cannot be read. Without it, and for a frame without keys, the frame is passed over.
+///
+/// All of them are pure. They are called on the session's executor, by its reader: no waiting, no slow
 /// work.
 template <class P>
 concept Protocol =

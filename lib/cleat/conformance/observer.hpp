@@ -55,6 +55,7 @@ constexpr std::string_view name_of(frame_received const*) { return "frame_receiv
 constexpr std::string_view name_of(answer_missing const*) { return "answer_missing"; }
 constexpr std::string_view name_of(decode_failed const*) { return "decode_failed"; }
 constexpr std::string_view name_of(push_dropped const*) { return "push_dropped"; }
+constexpr std::string_view name_of(frames_passed_over const*) { return "frames_passed_over"; }
 constexpr std::string_view name_of(session_ended const*) { return "session_ended"; }
 
 template <class E>
@@ -181,6 +182,8 @@ class lent_matter {
           maybe ? m_.elapsed : cleat::duration{}});
     } else if constexpr (std::same_as<E, push_dropped>) {
       f(E{view(peer_)});
+    } else if constexpr (std::same_as<E, frames_passed_over>) {
+      f(E{maybe, view(peer_), m_.bytes.size(), m_.elapsed});
     } else {
       static_assert(std::same_as<E, session_ended>, "an event that the kit does not know");
       f(E{view(peer_), *why_});

@@ -326,6 +326,20 @@ void log::write(push_dropped const& e, log_level l) noexcept {
   });
 }
 
+void log::write(frames_passed_over const& e, log_level l) noexcept {
+  unless_it_throws([&] {
+    record r{"frames_passed_over"};
+    r.add("device_id", json::string{e.peer})
+        .add("more", e.more)
+        .add("elapsed_ms", to_ms(e.elapsed));
+    if (e.of != nullptr) r.of(*e.of);
+    write_for(to_, e.of, l,
+              "passed over " + std::to_string(e.more) + " more stray " +
+                  (e.more == 1 ? "frame" : "frames") + " from " + named(e.peer),
+              r);
+  });
+}
+
 void log::write(session_ended const& e, log_level l) noexcept {
   unless_it_throws([&] {
     record r{"session_ended"};

@@ -21,6 +21,7 @@ namespace cleat {
 /// | `connect` | DEBUG, or WARNING | address, elapsed_ms, outcome, reason, failure |
 /// | `call` | `calls`, or ERROR | attempts, elapsed_ms, outcome, certainty, reason, failure |
 /// | `push_dropped` | WARNING | |
+/// | `frames_passed_over` | WARNING | more, elapsed_ms: a summary, see below |
 /// | `session_ended` | DEBUG | reason, failure |
 ///
 /// All have device_id (`call::peer`; may be empty), and those of a call correlation_id, op_id and
@@ -31,6 +32,10 @@ namespace cleat {
 /// WARNING, but not if the caller gave up; so are answers noteworthy in themselves:
 /// `"reply":"unframed"` and `"unmatched"` and `"late"`. Of a packet the first 4 KiB are shown, and
 /// `raw_packet_truncated` is true if there are more.
+///
+/// Of the frames of a connection that are of no use (unmatched, unreadable, requests that nobody
+/// serves, pushes that were dropped) the first ten have records of their own; the others are summed
+/// up in a `frames_passed_over` at most once a second, and at the end of the connection.
 ///
 /// A `layer` is something that a layer did with a call (`layer_acted`), in the word of its `action`.
 /// What tells of trouble is WARNING (a call turned away, cut short or answered by a stopgap, a
@@ -46,7 +51,7 @@ class log {
  public:
   using listens_to = event_list<call_ended, retry_scheduled, retry_budget_empty, layer_acted,
                                 connect_ended, frame_sent, frame_received, answer_missing,
-                                decode_failed, push_dropped, session_ended>;
+                                decode_failed, push_dropped, frames_passed_over, session_ended>;
 
   /// `to` outlives it. `packets` and `calls` are the levels of those with which nothing is wrong.
   explicit log(log_sink& to, log_level packets = log_level::debug,
@@ -80,6 +85,7 @@ class log {
     if (to_.enabled(level)) write(e, level);
   }
   void on(frame_received const& e) noexcept {
+    if (e.summed) return;
     bool const strange =
         e.as == verdict::late || e.as == verdict::unmatched || e.note == "unframed";
     auto const level = strange ? log_level::warning : packets_;
@@ -90,9 +96,12 @@ class log {
     if (to_.enabled(level)) write(e, level);
   }
   void on(decode_failed const& e) noexcept {
-    if (to_.enabled(log_level::warning)) write(e, log_level::warning);
+    if (!e.summed && to_.enabled(log_level::warning)) write(e, log_level::warning);
   }
   void on(push_dropped const& e) noexcept {
+    if (!e.summed && to_.enabled(log_level::warning)) write(e, log_level::warning);
+  }
+  void on(frames_passed_over const& e) noexcept {
     if (to_.enabled(log_level::warning)) write(e, log_level::warning);
   }
   void on(session_ended const& e) noexcept {
@@ -145,6 +154,7 @@ class log {
   void write(answer_missing const& e, log_level l) noexcept;
   void write(decode_failed const& e, log_level l) noexcept;
   void write(push_dropped const& e, log_level l) noexcept;
+  void write(frames_passed_over const& e, log_level l) noexcept;
   void write(session_ended const& e, log_level l) noexcept;
 
   /// How many attempts a call made that ends now.

@@ -60,7 +60,7 @@ class per_call_service {
 
     if (answer_limit_) c.tighten(saturated_add(c.now(), *answer_limit_));
     session_options options;
-    options.unreadable_fails_call = true;
+    options.ends_with_call = true;
     options.events = c.events;
     options.peer = c.peer;
     using session_type = session<P, typename D::stream_type>;

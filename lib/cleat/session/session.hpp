@@ -11,6 +11,7 @@
 #include <cleat/session/outbound.hpp>
 #include <cleat/session/session_options.hpp>
 #include <cleat/session/slot_table.hpp>
+#include <cleat/session/stray_frames.hpp>
 #include <cleat/transport/transport.hpp>
 
 #include <boost/intrusive/list.hpp>
@@ -20,6 +21,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 
 namespace cleat {
@@ -44,6 +46,9 @@ namespace cleat {
 ///   receipts that must not wait for anybody. `serve` (set before `run`) answers requests; its
 ///   tasks run beside the reader, which never waits for them.
 /// - `next_push` gives what nobody asked for.
+/// - A frame that is of no use (an answer that nobody waits for, one that came before its request was
+///   sent, a frame that cannot be read) is passed over and told of, see `frames_passed_over`. One
+///   that cannot be read and bears the number of a call fails that call (`keys_of_unreadable`).
 /// - The reader pauses only while this peer's own outbound bytes are over their limit. Calls take at
 ///   most half of them, so that asking much never holds up the answers.
 /// - `close` ends it: what is under way fails as `shut_down`.
@@ -145,6 +150,7 @@ class session {
   /// The next message that nobody asked for. Fails with the reason of the end, as `timed_out` or as
   /// `cancelled`.
   task<result<message>> next_push(time_point deadline = never) {
+    takes_pushes_ = true;
     while (pushes_.empty()) {
       if (ended_) co_return *ended_;
       auto const woken = co_await pushed_.wait(deadline);
@@ -213,7 +219,20 @@ class session {
     }
     stage(e);
     if (e.slot_ != nullptr) watch(e.call_.deadline());
-    if (!corked_) flush();
+    if (corked_) return;
+    hear_what_came_first(e);
+    flush();
+  }
+
+  /// What was received before our first byte left answers nothing. Where answers bear no number only
+  /// the order tells: then it is read before.
+  void hear_what_came_first(exchange const& e) {
+    if (out_.sent() != 0 || scope_ == nullptr || e.slot_ == nullptr || !e.slot_->in_order()) return;
+    try {
+      read();
+    } catch (...) {
+      broken();
+    }
   }
 
   /// A call ends early: its deadline passed, its caller was cancelled, or the session ended. The
@@ -247,9 +266,15 @@ class session {
     }
   }
 
+  /// The same, while the session goes on, unless it was for this call.
+  void abandon(exchange& e, failure const& why) {
+    leave(e, why);
+    if (options_.ends_with_call) end(failure{kind::shut_down});
+  }
+
   /// The caller was cancelled.
   void give_up(exchange& e) {
-    leave(e, failure{kind::cancelled});
+    abandon(e, failure{kind::cancelled});
     admit();
     if (!corked_) flush();
   }
@@ -345,24 +370,24 @@ class session {
     time_point const now = clock_.now();
     if (stalls_at_ <= now)
       return end(failure{kind::timed_out}.with_detail("the peer takes no bytes"));
-    failure const late{kind::timed_out};
+    failure const late = failure{kind::timed_out}.with_detail(what_came_instead());
     time_point next = stalls_at_;
     for (detail::slot* s = slots_.first(); s != nullptr && !ended_;) {
       detail::slot* const after = s->next();
       if (s->by != nullptr) {
         auto& e = *static_cast<exchange*>(s->by);
         if (e.call_.deadline() <= now) {
-          leave(e, late);
+          abandon(e, late);
         } else {
           next = std::min(next, e.call_.deadline());
         }
       }
       s = after;
     }
-    for (auto at = waiting_.begin(); at != waiting_.end();) {
+    for (auto at = waiting_.begin(); !ended_ && at != waiting_.end();) {
       auto& e = static_cast<exchange&>(*at++);
       if (e.call_.deadline() <= now) {
-        leave(e, late);
+        abandon(e, late);
       } else {
         next = std::min(next, e.call_.deadline());
       }
@@ -514,23 +539,45 @@ class session {
   }
 
   void unreadable(bytes_view bytes, failure const& why, bool lost) {
-    exchange* const only = slots_.live() == 1 ? only_exchange() : nullptr;
+    exchange* const asker = lost ? nullptr : asker_of(bytes);
+    exchange* const only = asker != nullptr ? asker : only_exchange();
     auto const* const events = only != nullptr ? only->call_.events : options_.events;
     decode_failed failed{nullptr, bytes, why, lost};
+    failed.summed = !lost && asker == nullptr && is_summed();
     if (only != nullptr) {
       failed.of = &only->call_;
       failed.id = only->id_;
       failed.elapsed = since_written(*only->slot_);
     }
     notify(events, failed);
-    if (lost) {
-      end(why);
-    } else if (only != nullptr && options_.unreadable_fails_call) {
-      leave(*only, why);
-    }
+    if (lost) return end(why);
+    if (asker != nullptr) return abandon(*asker, why);
+    passed_over();
   }
 
+  /// The call that a frame which cannot be read answers, if it says so.
+  [[nodiscard]] exchange* asker_of([[maybe_unused]] bytes_view unreadable) const {
+    if constexpr (requires { protocol_.keys_of_unreadable(unreadable); }) {
+      if (slots_.live() == 0) return nullptr;
+      detail::slot* const s = awaiting(protocol_.keys_of_unreadable(unreadable));
+      if (s != nullptr) return static_cast<exchange*>(s->by);
+    }
+    return nullptr;
+  }
+
+  /// The request that awaits an answer under one of these keys. What came before its first byte was
+  /// sent does not answer it.
+  [[nodiscard]] detail::slot* awaiting(match_keys const& keys) const noexcept {
+    for (match_key const& k : keys) {
+      detail::slot* const s = slots_.find(k);
+      if (s != nullptr && s->begin < out_.sent()) return s;
+    }
+    return nullptr;
+  }
+
+  /// The call under way, if there is exactly one.
   [[nodiscard]] exchange* only_exchange() const noexcept {
+    if (slots_.live() != 1) return nullptr;
     for (detail::slot* s = slots_.first(); s != nullptr; s = s->next()) {
       if (s->by != nullptr) return static_cast<exchange*>(s->by);
     }
@@ -552,7 +599,46 @@ class session {
     }
   }
 
+  // ---- frames of no use
+
+  /// Counts one; says whether its event is left to a summary.
+  bool is_summed() {
+    ++strays_in_a_row_;
+    return strays_.add(clock_.now());
+  }
+
+  /// Its event was told.
+  void passed_over() {
+    time_point const now = clock_.now();
+    if (strays_.summary_due(now)) tell_strays(now);
+    std::size_t const max = options_.stray_frames_max;
+    if (max == 0 || strays_in_a_row_ < max) return;
+    end(failure{kind::overloaded}.with_detail(std::to_string(max) + " stray frames in a row"));
+  }
+
+  void tell_strays(time_point now) noexcept {
+    exchange const* const only = only_exchange();
+    auto const* const events = only != nullptr ? only->call_.events : options_.events;
+    duration const waited = strays_.waited(now);
+    notify(events, frames_passed_over{only != nullptr ? &only->call_ : nullptr, options_.peer,
+                                      strays_.take(now), waited});
+  }
+
+  [[nodiscard]] std::string what_came_instead() const {
+    if (strays_in_a_row_ == 0) return {};
+    return "passed over " + std::to_string(strays_in_a_row_) +
+           (strays_in_a_row_ == 1 ? " stray frame" : " stray frames");
+  }
+
+  // ---- frames of use
+
   void requested(message&& m, bytes_view bytes, relation const& r) {
+    if (!serve && !respond && !takes_pushes_) {
+      tell(m, bytes, verdict::request, r, nullptr, nullptr, is_summed());
+      keep_push(std::move(m), true);
+      return passed_over();
+    }
+    strays_in_a_row_ = 0;
     tell(m, bytes, verdict::request, r);
     if (!serve) return keep_push(std::move(m));
     if (serving_ >= options_.requests_max) {
@@ -592,31 +678,35 @@ class session {
   }
 
   void pushed(message&& m, bytes_view bytes, relation const& r) {
+    strays_in_a_row_ = 0;
     tell(m, bytes, verdict::push, r);
     keep_push(std::move(m));
   }
 
-  void keep_push(message m) {
+  void keep_push(message m, bool stray = false) {
     if (pushes_.size() >= options_.pushes_max) {
       pushes_.pop_front();
-      notify(options_.events, push_dropped{options_.peer});
+      time_point const now = clock_.now();
+      notify(options_.events, push_dropped{options_.peer, stray || strays_.add(now)});
+      if (strays_.summary_due(now)) tell_strays(now);
     }
     pushes_.emplace_back(std::move(m));
     pushed_.set();
   }
 
   void answered(message&& m, bytes_view bytes, relation const& r) {
-    detail::slot* s = nullptr;
-    for (match_key const& k : r.keys) {
-      s = slots_.find(k);
-      if (s != nullptr) break;
-    }
+    detail::slot* const s = awaiting(r.keys);
     bool const final = r.as == role::answer;
     if (r.also_push) keep_push(m);
     if (s == nullptr) {
-      if (r.also_push) return tell(m, bytes, verdict::push, r);
-      return tell(m, bytes, verdict::unmatched, r, slots_.live() == 1 ? only_exchange() : nullptr);
+      if (r.also_push) {
+        strays_in_a_row_ = 0;
+        return tell(m, bytes, verdict::push, r);
+      }
+      tell(m, bytes, verdict::unmatched, r, only_exchange(), nullptr, is_summed());
+      return passed_over();
     }
+    strays_in_a_row_ = 0;
     if (s->by == nullptr) {
       tell(m, bytes, verdict::late, r);
       if (final) slots_.remove(*s);
@@ -641,12 +731,13 @@ class session {
   }
 
   void tell(message const& m, bytes_view bytes, verdict as, relation const& r,
-            exchange const* e = nullptr, detail::slot const* s = nullptr) const {
+            exchange const* e = nullptr, detail::slot const* s = nullptr,
+            bool summed = false) const {
     auto const* const events = e != nullptr ? e->call_.events : options_.events;
     if (!listens<frame_received>(events)) return;
     message_id const id = protocol_.id(m);
     notify(events, frame_received{e != nullptr ? &e->call_ : nullptr, id, bytes, as, r.note,
-                                  nullptr, s != nullptr ? since_written(*s) : duration{}});
+                                  nullptr, s != nullptr ? since_written(*s) : duration{}, summed});
   }
 
   [[nodiscard]] duration since_written(detail::slot const& s) const {
@@ -670,6 +761,7 @@ class session {
     pushed_.set();
     drained_.set();
     if (scope_ != nullptr) scope_->cancel();
+    if (strays_.untold() != 0) tell_strays(clock_.now());
     notify(options_.events, session_ended{options_.peer, why});
   }
 
@@ -695,9 +787,12 @@ class session {
   bool corked_ = false;
 
   byte_buffer rest_;
+  detail::stray_frames strays_;
+  std::size_t strays_in_a_row_ = 0;
   std::size_t serving_ = 0;
   detail::pooled_queue<message> pushes_;
   event pushed_;
+  bool takes_pushes_ = false;  ///< somebody asked for one
 };
 
 }  // namespace cleat

@@ -31,9 +31,13 @@ class session_options {
   std::size_t outbound_bytes_max = 1U << 20U;
   /// A peer that takes no byte for so long while some wait is disconnected (`timed_out`).
   duration write_stall_max = std::chrono::seconds{10};
-  /// A frame that cannot be read fails the only pending call at once, since it can hardly be
-  /// anything but its answer. For connections that serve one call.
-  bool unreadable_fails_call = false;
+  /// Frames in a row that are of no use: answers that nobody waits for, frames that cannot be read,
+  /// requests that nobody serves. They are passed over; a peer that sends so many is disconnected
+  /// (`overloaded`). 0: never.
+  std::size_t stray_frames_max = 10'000;
+  /// The session ends with its first call: nothing is read any more once that was answered, was
+  /// cancelled or timed out. For connections that serve one call.
+  bool ends_with_call = false;
 
   /// Told of what belongs to no call; calls bring their own.
   event_table const* events = nullptr;

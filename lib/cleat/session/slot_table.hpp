@@ -3,6 +3,7 @@
 #include <cleat/base/clock.hpp>
 #include <cleat/codec/protocol.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -23,6 +24,11 @@ class slot {
   time_point written_at = never;
 
   [[nodiscard]] bool written() const noexcept { return written_at != never; }
+  /// Its answer may be one that bears no number.
+  [[nodiscard]] bool in_order() const noexcept {
+    return std::any_of(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(key_count_),
+                       [](entry const& e) { return e.key.shared(); });
+  }
   [[nodiscard]] slot* next() const noexcept { return next_; }
   [[nodiscard]] slot* before() const noexcept { return before_; }
 

@@ -220,6 +220,10 @@ void book::on(cleat::decode_failed const& e) noexcept {
   trial_.reached(e.lost ? "stream lost" : "unreadable frame skipped");
 }
 
+void book::on(cleat::frames_passed_over const& e) noexcept {
+  trial_.world.note("passed over", e.peer, e.more, 0);
+}
+
 void book::on(cleat::push_dropped const&) noexcept { trial_.reached("push dropped"); }
 
 void book::on(cleat::session_ended const& e) noexcept {

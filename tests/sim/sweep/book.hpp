@@ -55,7 +55,7 @@ class book {
       cleat::event_list<cleat::attempt_started, cleat::attempt_ended, cleat::retry_scheduled,
                         cleat::retry_budget_empty, cleat::layer_acted, cleat::frame_sent,
                         cleat::frame_received, cleat::answer_missing, cleat::decode_failed,
-                        cleat::push_dropped, cleat::session_ended>;
+                        cleat::push_dropped, cleat::frames_passed_over, cleat::session_ended>;
   void on(cleat::attempt_started const& e) noexcept;
   void on(cleat::attempt_ended const& e) noexcept;
   void on(cleat::retry_scheduled const& e) noexcept;
@@ -66,6 +66,7 @@ class book {
   void on(cleat::answer_missing const& e) noexcept;
   void on(cleat::decode_failed const& e) noexcept;
   void on(cleat::push_dropped const& e) noexcept;
+  void on(cleat::frames_passed_over const& e) noexcept;
   void on(cleat::session_ended const& e) noexcept;
 
  private:
