@@ -91,7 +91,7 @@ BOOST_AUTO_TEST_CASE(takes_an_interface_by_its_name_or_its_number) {
     BOOST_TEST_MESSAGE("this machine has no interface lo; not tested");
     return;
   }
-  for (std::string const zone : {std::string{"lo"}, std::to_string(loopback)}) {
+  for (std::string const& zone : {std::string{"lo"}, std::to_string(loopback)}) {
     host_text const t{"fe80::1%" + zone};
     BOOST_REQUIRE(t.address.has_value());
     BOOST_TEST(t.address->to_v6().scope_id() == loopback);
