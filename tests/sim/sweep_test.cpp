@@ -10,6 +10,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 using namespace std::chrono_literals;
 using cleat::task;
@@ -79,6 +80,79 @@ BOOST_AUTO_TEST_CASE(sees_a_seed_with_two_histories) {
   static std::atomic<std::uint64_t> runs{0};
   auto const moody = [](trial& t) { t.world.note("mood", "", ++runs); };
   BOOST_TEST(first_sentence(moody) == "the same seed gives the same history");
+}
+
+BOOST_AUTO_TEST_CASE(shows_the_first_event_in_which_two_histories_differ) {
+  static std::atomic<std::uint64_t> runs{0};
+  auto const moody = [](trial& t) {
+    bool const again = ++runs % 2 == 0;
+    for (std::uint64_t i = 0; i < 10; ++i) t.world.note("morning", "lamp", i);
+    t.world.note("mood", again ? "grim" : "gay", 1);
+    t.world.note("evening", "lamp", again ? 1 : 2);
+  };
+  auto const r = cleat::sim::try_seed(1, moody);
+  BOOST_REQUIRE(r.failures.size() == 1U);
+  std::istringstream lines{r.failures.front().last_events};
+  std::vector<std::string> shown;
+  for (std::string line; std::getline(lines, line);) shown.push_back(line);
+  BOOST_REQUIRE(shown.size() == 8U);
+  BOOST_TEST(shown[0] == "event 11 is the first that differs (of 13 and 13)");
+  BOOST_TEST(shown[5].starts_with("both runs:"));
+  BOOST_TEST(shown[5].ends_with(" 0000000000000009 0"));
+  BOOST_TEST(shown[6].starts_with("first run:"));
+  BOOST_TEST(shown[6].find("gay") != std::string::npos);
+  BOOST_TEST(shown[7].starts_with("second run:"));
+  BOOST_TEST(shown[7].find("grim") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(shows_that_one_history_ends_before_the_other) {
+  static std::atomic<std::uint64_t> runs{0};
+  auto const thrown_out = [](trial& t) {
+    t.world.note("in", "");
+    if (++runs % 2 == 0) throw std::runtime_error{"out"};
+  };
+  auto const r = cleat::sim::try_seed(1, thrown_out);
+  BOOST_REQUIRE(r.failures.size() == 1U);
+  std::string const& shown = r.failures.front().last_events;
+  BOOST_TEST(shown.find("event 2 is the first that differs (of 2 and 2)\n") == 0U);
+  BOOST_TEST(shown.find("BROKEN") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(shows_that_one_history_has_more_events) {
+  static std::atomic<std::uint64_t> runs{0};
+  auto const chatty = [](trial& t) {
+    if (++runs % 2 == 0) t.world.note("by the way", "");
+  };
+  auto const r = cleat::sim::try_seed(1, chatty);
+  BOOST_REQUIRE(r.failures.size() == 1U);
+  std::string const& shown = r.failures.front().last_events;
+  BOOST_TEST(shown.find("event 1 is the first that differs (of 1 and 2)\n") == 0U);
+  BOOST_TEST(shown.find("by the way") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(shows_that_only_the_number_of_checks_differs) {
+  static std::atomic<std::uint64_t> runs{0};
+  auto const curious = [](trial& t) {
+    if (++runs % 2 == 0) t.expect(true, "all is well");
+    throw std::runtime_error{"out"};
+  };
+  auto const r = cleat::sim::try_seed(1, curious);
+  BOOST_REQUIRE(r.failures.size() == 2U);
+  BOOST_TEST(r.failures[1].last_events ==
+             "the events are the same; first run: 1 checks, 0 ms; second run: 2 checks, 0 ms\n");
+}
+
+BOOST_AUTO_TEST_CASE(says_so_when_two_histories_differ_behind_what_is_kept_of_them) {
+  static std::atomic<std::uint64_t> runs{0};
+  auto const long_winded = [](trial& t) {
+    for (std::size_t i = 0; i < cleat::sim::history::compared; ++i) t.world.note("again", "");
+    t.world.note("mood", "", ++runs);
+  };
+  auto const r = cleat::sim::try_seed(1, long_winded);
+  BOOST_REQUIRE(r.failures.size() == 1U);
+  std::string const& shown = r.failures.front().last_events;
+  BOOST_TEST(shown.find("the first 262144 events are the same") == 0U);
+  BOOST_TEST(shown.find("mood") != std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(sees_what_is_left_over) {

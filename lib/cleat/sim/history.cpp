@@ -28,6 +28,8 @@ void history::note(duration at, std::string_view what, std::string_view who, std
   hash_ = mixed(mixed(hash_, what), who);
   for (std::uint64_t const n : {static_cast<std::uint64_t>(at.count()), a, b})
     hash_ = mix64(hash_ ^ n);
+  r.hash = hash_;
+  if (keeps_all_ && all_.size() < compared) all_.push_back(r);
   if (trace_ != nullptr) write(r, *trace_);
 }
 
@@ -46,6 +48,31 @@ void history::write_last(std::ostream& out) const {
   std::uint64_t const first = size_ > kept ? size_ - kept : 0;
   for (std::uint64_t i = first; i < size_; ++i)
     write(last_[static_cast<std::size_t>(i % kept)], out);
+}
+
+void history::write_difference(history const& second, std::ostream& out) const {
+  auto const [one, two] =
+      std::ranges::mismatch(all_, second.all_, {}, &record::hash, &record::hash);
+  if (one == all_.end() && two == second.all_.end()) return;
+  auto const at = one - all_.begin();
+  out << "event " << at + 1 << " is the first that differs (of " << size_ << " and " << second.size_
+      << ")\n";
+  constexpr std::ptrdiff_t shown_before = 5;
+  for (auto i = one - std::min(at, shown_before); i != one; ++i) {
+    out << "both runs:   ";
+    write(*i, out);
+  }
+  auto const write_or_end = [&out](auto const& of, auto event) {
+    if (event == of.end()) {
+      out << "nothing more\n";
+    } else {
+      write(*event, out);
+    }
+  };
+  out << "first run:   ";
+  write_or_end(all_, one);
+  out << "second run:  ";
+  write_or_end(second.all_, two);
 }
 
 }  // namespace cleat::sim

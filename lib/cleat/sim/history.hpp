@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <iosfwd>
 #include <string_view>
+#include <vector>
 
 namespace cleat::sim {
 
@@ -19,6 +20,8 @@ class history {
  public:
   /// How many of the last events are kept in words.
   static constexpr std::size_t kept = 64;
+  /// How many events from the beginning are kept for `write_difference`; about 25 MB.
+  static constexpr std::size_t compared = std::size_t{1} << 18;
 
   /// `what` happened to `who`, with two numbers that tell it apart from others of its kind. `what` is a literal: it is
   /// kept by reference. `at` counts from the beginning of the world.
@@ -34,6 +37,13 @@ class history {
   /// Writes every event from here on as it happens; null: no more.
   void trace(std::ostream* to) noexcept { trace_ = to; }
 
+  /// Keeps every event from here on, `compared` at most.
+  void keep_for_comparison() noexcept { keeps_all_ = true; }
+  /// Writes the first event in which two histories that were kept for comparison differ, as it was in this one and in
+  /// `second`, below the last ones that they have in common. Writes nothing if they are the same as far as they were
+  /// kept.
+  void write_difference(history const& second, std::ostream& out) const;
+
  private:
   struct record {
     duration at{};
@@ -41,6 +51,7 @@ class history {
     text<31> who;
     std::uint64_t a = 0;
     std::uint64_t b = 0;
+    std::uint64_t hash = 0;  ///< of all up to this one
   };
   static void write(record const& r, std::ostream& out);
 
@@ -48,6 +59,8 @@ class history {
   std::uint64_t size_ = 0;
   std::uint64_t hash_ = 0;
   std::ostream* trace_ = nullptr;
+  std::vector<record> all_;
+  bool keeps_all_ = false;
 };
 
 }  // namespace cleat::sim

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <exception>
 #include <mutex>
 #include <sstream>
@@ -14,10 +15,18 @@ namespace cleat::sim {
 namespace {
 
 /// One run, and its history.
-[[nodiscard]] sweep_result run_once(std::uint64_t seed, scenario const& of, std::ostream* trace) {
-  sweep_result r;
+class run {
+ public:
+  sweep_result seen;
+  history events;
+};
+
+[[nodiscard]] run run_once(std::uint64_t seed, scenario const& of, std::ostream* trace) {
+  run done;
+  sweep_result& r = done.seen;
   trial t{seed};
   t.world.history().trace(trace);
+  if (trace == nullptr) t.world.history().keep_for_comparison();
   try {
     of(t);
     // What was drawn, and not only what was noted, has to be the same in both runs.
@@ -43,7 +52,29 @@ namespace {
     failed.last_events = last.str();
     r.failures.push_back(std::move(failed));
   }
-  return r;
+  done.events = std::move(t.world.history());
+  return done;
+}
+
+[[nodiscard]] std::string difference(run const& first, run const& second) {
+  std::ostringstream out;
+  first.events.write_difference(second.events, out);
+  if (!out.str().empty()) return out.str();
+  if (first.seen.hash != second.seen.hash) {
+    out << "the first " << history::compared
+        << " events are the same; the last ones of the first run:\n";
+    first.events.write_last(out);
+    out << "and of the second run:\n";
+    second.events.write_last(out);
+    return out.str();
+  }
+  auto const ms = [](duration d) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(d).count();
+  };
+  out << "the events are the same; first run: " << first.seen.checks << " checks, "
+      << ms(first.seen.virtual_time) << " ms; second run: " << second.seen.checks << " checks, "
+      << ms(second.seen.virtual_time) << " ms\n";
+  return out.str();
 }
 
 }  // namespace
@@ -59,19 +90,21 @@ void sweep_result::add(sweep_result const& one) {
 }
 
 sweep_result try_seed(std::uint64_t seed, scenario const& of, std::ostream* trace) {
-  sweep_result first = run_once(seed, of, trace);
-  if (trace != nullptr) return first;
-  sweep_result const second = run_once(seed, of, nullptr);
-  bool const same = first.hash == second.hash && first.checks == second.checks &&
-                    first.virtual_time == second.virtual_time;
-  ++first.checks;
+  run first = run_once(seed, of, trace);
+  if (trace != nullptr) return first.seen;
+  run const second = run_once(seed, of, nullptr);
+  bool const same = first.seen.hash == second.seen.hash &&
+                    first.seen.checks == second.seen.checks &&
+                    first.seen.virtual_time == second.seen.virtual_time;
   if (!same) {
     sweep_failure differs;
     differs.seed = seed;
     differs.broken.emplace_back("the same seed gives the same history");
-    first.failures.push_back(std::move(differs));
+    differs.last_events = difference(first, second);
+    first.seen.failures.push_back(std::move(differs));
   }
-  return first;
+  ++first.seen.checks;
+  return first.seen;
 }
 
 sweep_result sweep(scenario const& of, sweep_options const& options) {

@@ -29,7 +29,8 @@ class sweep_failure {
  public:
   std::uint64_t seed = 0;
   std::vector<std::string> broken;  ///< the promises, in sentences
-  std::string last_events;          ///< a line each
+  /// A line each. Of a seed with two histories: the first event in which they differ, from both.
+  std::string last_events;
 };
 
 /// What a sweep has seen. All but the failures are sums over the first runs of all seeds.
