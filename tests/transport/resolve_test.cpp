@@ -302,8 +302,12 @@ class fixture {
   /// Dials and goes on until a first address is under way and the next one is due after `delay`.
   started<any_stream>& dial(cleat::duration limit, cleat::duration delay) {
     dialled.emplace(context().get_executor(), dialling(*this, start + limit));
-    time->run_until([&] { return dialled->outcome || time->clock().next_due() == start + delay; });
+    run_until_due(start + delay);
     return *dialled;
+  }
+  /// Goes on until the dial is done or has nothing to do before `at`.
+  void run_until_due(cleat::time_point at) {
+    time->run_until([&] { return dialled->outcome || time->clock().next_due() == at; });
   }
   [[nodiscard]] bool has_connection() {
     live.non_blocking(true);
@@ -362,22 +366,60 @@ BOOST_AUTO_TEST_CASE(leaves_the_second_address_alone_if_the_first_answers) {
   BOOST_TEST((code == asio::error::would_block));
 }
 
-BOOST_AUTO_TEST_CASE(tries_the_next_address_at_once_if_one_refuses) {
+BOOST_AUTO_TEST_CASE(tries_the_next_address_10_ms_after_one_that_refuses) {
   fixture f{{"127.0.0.2", "127.0.0.3", "127.0.0.1"}};
-  f.dial(10s, 250ms);
+  f.dial(10s, 10ms);
+  f.time->advance(10ms);
+  f.run_until_due(f.start + 20ms);
+  f.time->advance(10ms - 1ns);
+  f.time->poll();
+  BOOST_TEST(!f.has_connection());
+  f.time->advance(1ns);
   f.run_until_done();
   BOOST_TEST(f.dialled->outcome->has_value());
-  BOOST_TEST((f.time->now() == f.start));
+  BOOST_TEST((f.time->now() == f.start + 20ms));
 }
 
-BOOST_AUTO_TEST_CASE(tries_the_next_address_at_once_if_one_refuses_while_an_earlier_one_hangs) {
+BOOST_AUTO_TEST_CASE(addresses_that_all_refuse_are_tried_10_ms_apart_however_many_they_are) {
+  strings many;
+  for (int i = 2; i < 34; ++i) many.push_back("127.0.0." + std::to_string(i));
+  fixture f{many};
+  f.dial(10s, 10ms);
+  for (int i = 1; i < 31; ++i) {
+    f.time->advance(10ms);
+    f.run_until_due(f.time->now() + 10ms);
+    BOOST_REQUIRE(!f.dialled->outcome.has_value());
+  }
+  f.time->advance(10ms);
+  f.run_until_done();  // the last one's failure is waited for by nobody
+  BOOST_TEST(f.dialled->failed_as(kind::refused));
+  BOOST_TEST((f.time->now() == f.start + 310ms));
+}
+
+BOOST_AUTO_TEST_CASE(
+    tries_the_next_address_10_ms_after_one_that_refuses_while_an_earlier_one_hangs) {
   fixture f{{"127.0.0.2", "127.0.0.3", "127.0.0.1"}};
   f.full("127.0.0.2");
   f.dial(10s, 250ms);
   f.time->advance(250ms);
+  f.run_until_due(f.start + 260ms);
+  f.time->advance(10ms);
   f.run_until_done();
   BOOST_TEST(f.dialled->outcome->has_value());
-  BOOST_TEST((f.time->now() == f.start + 250ms));
+  BOOST_TEST((f.time->now() == f.start + 260ms));
+}
+
+BOOST_AUTO_TEST_CASE(a_short_deadline_does_not_bring_addresses_closer_together) {
+  fixture f{{"127.0.0.2", "127.0.0.3", "127.0.0.1"}};
+  f.full("127.0.0.2");
+  f.full("127.0.0.3");
+  f.dial(12ms, 10ms);
+  f.time->advance(10ms);
+  f.run_until_due(f.start + 12ms);
+  f.time->advance(2ms);
+  f.run_until_done();
+  BOOST_TEST(f.dialled->failed_as(kind::timed_out));
+  BOOST_TEST(!f.has_connection());
 }
 
 BOOST_AUTO_TEST_CASE(gives_each_address_its_share_of_a_short_deadline) {
@@ -391,8 +433,10 @@ BOOST_AUTO_TEST_CASE(gives_each_address_its_share_of_a_short_deadline) {
 
 BOOST_AUTO_TEST_CASE(fails_as_the_last_address_did_if_all_refuse) {
   fixture f{{"127.0.0.2", "127.0.0.3"}};
-  f.dial(10s, 250ms);
+  f.dial(10s, 10ms);
+  f.time->advance(10ms);
   f.run_until_done();
+  BOOST_TEST((f.time->now() == f.start + 10ms));
   BOOST_TEST(f.dialled->failed_as(kind::refused));
   BOOST_TEST(f.dialled->outcome->error().detail() == "127.0.0.3:" + std::to_string(f.port()));
 }

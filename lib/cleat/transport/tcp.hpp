@@ -39,9 +39,10 @@ static_assert(Transport<tcp_stream>);
 ///
 /// Dialling goes through the execution context's `network`, so that a simulation can stand in for
 /// it. Names are resolved anew each time; of several addresses the next one is tried beside the
-/// others after a quarter of a second (RFC 8305, "happy eyeballs"), so that a dead first one costs
-/// little. A host that is neither a name nor an address of one meaning (`host_text`) fails as
-/// `invalid`, and a connection that reached itself, since nobody listened there, as `refused`.
+/// others after a quarter of a second, or 10 ms after the one before if one has failed by then
+/// (RFC 8305, "happy eyeballs"), so that a dead first one costs little. A host that is neither a name
+/// nor an address of one meaning (`host_text`) fails as `invalid`, and a connection that reached
+/// itself, since nobody listened there, as `refused`.
 class tcp {
  public:
   using stream_type = any_stream;

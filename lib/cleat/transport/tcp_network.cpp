@@ -26,6 +26,8 @@ using namespace std::chrono_literals;
 
 /// "Connection Attempt Delay", RFC 8305 section 5.
 constexpr auto attempt_delay = 250ms;
+/// Its lower limit there: addresses that fail at once are not tried in one burst.
+constexpr auto attempt_delay_min = 10ms;
 
 std::string to_text(protocol::endpoint const& e) {
   return to_address(e.address().to_string(), e.port());
@@ -52,7 +54,8 @@ task<result<any_stream>> connect_to(protocol::endpoint to, tcp_options options,
   co_return any_stream::of(tcp_stream{std::move(socket), options});
 }
 
-/// Several addresses: the next one starts when the one before has failed, or is slow.
+/// Several addresses: the next one starts when one has failed, but not at once, or when the one
+/// before is slow.
 class race {
  public:
   race(environment& env, tcp_options options, time_point deadline)
@@ -61,13 +64,16 @@ class race {
   task<result<any_stream>> run(endpoints all) {
     // Even the last address gets its share of a short deadline.
     auto const share = (deadline_ - clock_.now()) / static_cast<duration::rep>(all.size() + 1);
-    auto const delay = std::clamp<duration>(share, 1ms, attempt_delay);
-    for (auto const& to : all) {
+    auto const delay = std::clamp<duration>(share, attempt_delay_min, attempt_delay);
+    for (std::size_t tried = 0; tried < all.size();) {
+      auto const began = clock_.now();
       auto const with_this = ++under_way_;
-      scope_.spawn(attempt(to));
-      while (!winner_ && under_way_ == with_this) {  // until one fails, whichever
-        auto const woken = co_await ended_.wait(std::min(deadline_, clock_.now() + delay));
-        if (!woken) break;  // slow, or cancelled
+      scope_.spawn(attempt(all[tried++]));
+      while (!winner_ && tried < all.size()) {
+        bool const failed = under_way_ < with_this;  // one of them, whichever
+        auto const next = began + (failed ? attempt_delay_min : delay);
+        auto const woken = co_await ended_.wait(std::min(deadline_, next));
+        if (!woken) break;  // the next one's turn, or cancelled
       }
       bool const stop = co_await this_chain::cancelled;
       if (winner_ || stop || clock_.now() >= deadline_) break;
