@@ -42,8 +42,10 @@ class Scripts(tree.Planted):
         self.write('straw/meson', STRAW_MESON, executable=True)
         self.write('straw/ninja', STRAW_NINJA, executable=True)
         self.write('straw/app', STRAW_APP, executable=True)
+        self.write('meson.build', "project('cleat', 'cpp',\n  version: '7.8.9',\n)\n")
         for name in ('toggler', 'simulator'):
             self.write(f'apps/{name}/meson.build', '')
+            self.write(f'apps/{name}/help.txt', f'Usage: {name} [OPTIONS]\n')
         self.environment = dict(os.environ, STRAW=str(self.tree / 'straw'),
                                 PATH=f'{self.tree / "straw"}:{os.environ["PATH"]}')
 
@@ -115,6 +117,42 @@ class Scripts(tree.Planted):
                 done = self.call('app', *arguments)
                 self.assertEqual((done.returncode, done.stdout), (2, ''))
                 self.assertIn('simulator toggler.', done.stderr)
+
+    def test_help_and_version_are_answered_on_a_machine_without_compilers(self):
+        self.write('scripts/setup', '#!/bin/sh\necho installing >&2\nexit 1\n')
+        for script, name in (('run', 'toggler'), ('app', 'simulator')):
+            of = (name,) if script == 'app' else ()
+            for words in (('--help',), ('-h',), ('--state', 'off', '--help')):
+                with self.subTest(script, words=words):
+                    done = self.call(script, *of, *words)
+                    self.assertEqual((done.returncode, done.stdout, done.stderr), (0, f'Usage: {name} [OPTIONS]\n', ''))
+            done = self.call(script, *of, '--version')
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, f'{name} 7.8.9\n', ''))
+        done = self.call('app', '--help')
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertIn('The apps: simulator toggler.', done.stdout)
+        self.assertFalse((self.tree / 'build').exists())
+        self.assertFalse((self.tree / 'straw/calls').exists())
+
+    def test_help_into_a_full_disk_gives_4(self):
+        for words in (('--help',), ('--version',)):
+            with self.subTest(words), open('/dev/full', 'wb') as full:
+                done = subprocess.run([self.tree / 'scripts/run', *words], env=self.environment, stdout=full,
+                                      stderr=subprocess.PIPE, check=False)
+                self.assertEqual(done.returncode, 4)
+
+    def test_each_script_that_people_call_answers_help_before_it_does_anything(self):
+        for name in ('bench', 'check', 'fuzz', 'setup', 'sim', 'test'):
+            shutil.copy(tree.ROOT / 'scripts' / name, self.tree / 'scripts' / name)
+        shutil.copytree(tree.ROOT / 'apps/bench/compare', self.tree / 'apps/bench/compare')
+        setup = (self.tree / 'scripts/setup').read_text(encoding='utf-8')
+        for name in ('bench', 'check', 'fuzz', 'setup', 'sim', 'test'):
+            with self.subTest(name):
+                self.write('scripts/setup', setup if name == 'setup' else '#!/bin/sh\nexit 1\n', executable=True)
+                done = self.call(name, '--help')
+                self.assertEqual((done.returncode, done.stderr), (0, ''))
+                self.assertIn(f'scripts/{name}', done.stdout)
+        self.assertFalse((self.tree / 'build').exists())
 
     def test_gives_4_and_the_end_of_the_log_when_it_cannot_be_built(self):
         self.write('straw/ninja_fails', '')
