@@ -41,7 +41,7 @@ namespace {
 class bell final : public alarm {
  public:
   bell(cleat::clock& c, std::function<void()> rung) : clock_(c), rung_(std::move(rung)) {}
-  ~bell() { clock_.unset(*this); }
+  ~bell() override { clock_.unset(*this); }
 
  private:
   void ring() noexcept override { rung_(); }

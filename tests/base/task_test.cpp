@@ -514,7 +514,7 @@ class bell final : public cleat::leaf {
  public:
   explicit bell(bell*& place, bool now = false) noexcept : place_(place), now_(now) {}
   bell(bell&&) = delete;
-  ~bell() { place_ = nullptr; }
+  ~bell() override { place_ = nullptr; }
   int await_resume() const noexcept { return cancelled_ ? -1 : 7; }
   void ring() { complete(); }
 

@@ -1,7 +1,13 @@
 #include <cleat/base/chains.hpp>
 
+#include <cleat/base/misuse.hpp>
+#include <cleat/base/one_thread.hpp>
+
 #include <boost/asio/execution/context.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/query.hpp>
+#include <boost/asio/system_executor.hpp>
+#include <boost/asio/thread_pool.hpp>
 
 #include <mutex>
 #include <ostream>
@@ -36,6 +42,8 @@ class chain_list final : public boost::asio::execution_context::service {
     --size_;
   }
 
+  [[nodiscard]] one_thread& watched() noexcept { return one_thread_; }
+
   std::size_t size() {
     std::lock_guard const lock{mutex_};
     return size_;
@@ -68,14 +76,42 @@ class chain_list final : public boost::asio::execution_context::service {
   std::mutex mutex_;
   chain_link* first_ = nullptr;
   std::size_t size_ = 0;
+  one_thread one_thread_;
 };
 
 boost::asio::execution_context::id chain_list::id;
 
+namespace {
+
+chain_list& list_of(environment::executor_type const& executor) {
+  return boost::asio::use_service<chain_list>(
+      boost::asio::query(executor, boost::asio::execution::context));
+}
+
+/// Whether work that is given to it may run on any thread of its context, several at a time.
+bool is_plain(environment::executor_type const& executor) noexcept {
+  return executor.target<boost::asio::io_context::executor_type>() != nullptr ||
+         executor.target<boost::asio::thread_pool::executor_type>() != nullptr ||
+         executor.target<boost::asio::system_executor>() != nullptr;
+}
+
+}  // namespace
+
+one_thread* one_thread_of(environment::executor_type const& executor) {
+  return is_plain(executor) ? &list_of(executor).watched() : nullptr;
+}
+
+void one_thread::refuse() noexcept {
+  misuse(
+      "two threads run chains on the plain executor of one execution context at the same time; let "
+      "one thread run each "
+      "io_context, or spawn on a strand: boost::asio::make_strand(context)");
+}
+
 chain_link::chain_link(environment::executor_type const& executor, environment& env)
-    : list_(boost::asio::use_service<chain_list>(
-          boost::asio::query(executor, boost::asio::execution::context))),
-      env_(env) {}
+    : list_(list_of(executor)), env_(env) {
+  if (is_plain(executor)) env.one_thread_ = &list_.watched();
+}
 
 chain_link::~chain_link() {
   if (entered_) list_.remove(*this);

@@ -35,6 +35,13 @@ class chain_link {
 
 }  // namespace detail
 
+namespace detail {
+
+/// Watches over the chains on this executor; null if it is no plain executor of its context but a strand.
+[[nodiscard]] one_thread* one_thread_of(environment::executor_type const& executor);
+
+}  // namespace detail
+
 /// How many chains live in this context: zero when everything that was spawned has ended.
 [[nodiscard]] std::size_t chain_count(boost::asio::execution_context& context);
 

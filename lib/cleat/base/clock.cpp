@@ -1,16 +1,37 @@
 #include <cleat/base/clock.hpp>
 
+#include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/execution/context.hpp>
-#include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/query.hpp>
-#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/wait_traits.hpp>
 
+#include <chrono>
 #include <optional>
+#include <utility>
 
 namespace cleat {
 namespace {
+
+/// Calls at once: what a timer has to say comes on a thread of its context anyway, whatever context that is.
+class caller {
+ public:
+  explicit caller(boost::asio::execution_context& context) noexcept : context_(&context) {}
+
+  [[nodiscard]] boost::asio::execution_context& query(
+      boost::asio::execution::context_t) const noexcept {
+    return *context_;
+  }
+  template <class F>
+  void execute(F&& f) const {
+    std::forward<F>(f)();
+  }
+  friend bool operator==(caller const&, caller const&) noexcept = default;
+
+ private:
+  boost::asio::execution_context* context_;
+};
 
 /// The machine's own time.
 class system_source final : public clock::source {
@@ -26,7 +47,7 @@ class system_source final : public clock::source {
   }
 
   void arm(time_point due) override {
-    if (!timer_) timer_.emplace(static_cast<boost::asio::io_context&>(context_));
+    if (!timer_) timer_.emplace(caller{context_});
     if (due == never) {
       timer_->cancel();
       return;
@@ -42,7 +63,9 @@ class system_source final : public clock::source {
  private:
   clock& owner_;
   boost::asio::execution_context& context_;
-  std::optional<boost::asio::steady_timer> timer_;
+  using timer_type = boost::asio::basic_waitable_timer<
+      std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>, caller>;
+  std::optional<timer_type> timer_;
 };
 
 }  // namespace

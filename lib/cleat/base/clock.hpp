@@ -29,7 +29,7 @@ class alarm : public boost::intrusive::set_base_hook<> {
 
  protected:
   alarm() noexcept = default;
-  ~alarm() = default;
+  virtual ~alarm() = default;
 
  private:
   friend class clock;
@@ -160,7 +160,7 @@ class clock final : public boost::asio::execution_context::service {
 class sleep_until final : public leaf, private alarm {
  public:
   explicit sleep_until(time_point due) noexcept : due_(due) {}
-  ~sleep_until() {
+  ~sleep_until() override {
     if (clock_ != nullptr) clock_->unset(*this);
   }
   result<void> await_resume() const noexcept;
@@ -181,7 +181,7 @@ class timer final : private alarm {
   using function = void (*)(void* argument);
 
   timer() noexcept = default;
-  ~timer() { unset(); }
+  ~timer() override { unset(); }
 
   /// Calls `f(argument)` at `due`; `never` sets nothing.
   void set(environment::executor_type const& executor, time_point due, function f, void* argument);

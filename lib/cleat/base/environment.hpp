@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cleat/base/one_thread.hpp>
+#include <cleat/base/only_in_a_task.hpp>
+
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/post.hpp>
@@ -16,6 +19,8 @@ class leaf;
 class context_services;
 
 namespace detail {
+
+class chain_link;
 
 /// What every coroutine of a chain has: its place in the chain. Base of all promises.
 struct frame {
@@ -64,6 +69,7 @@ class environment {
   /// Continues the chain at `h` and, if it came to its end, completes it. The environment may be
   /// gone afterwards.
   void resume(std::coroutine_handle<> h) {
+    detail::one_thread::turn const here{one_thread_};
     h.resume();
     if (finished_) finish();
   }
@@ -86,6 +92,7 @@ class environment {
   }
 
  private:
+  friend class detail::chain_link;
   friend class leaf;
   friend class shield;
   template <class T>
@@ -98,6 +105,7 @@ class environment {
   [[nodiscard]] context_services& find_services() const;
 
   executor_type executor_;
+  detail::one_thread* one_thread_ = nullptr;  ///< of its context; null on a strand
   context_services* services_ = nullptr;
   leaf* leaf_ = nullptr;
   detail::frame const* innermost_ = nullptr;
@@ -122,6 +130,12 @@ class leaf {
  public:
   leaf(leaf const&) = delete;
   leaf& operator=(leaf const&) = delete;
+
+  /// Not there; see `only_in_a_task`.
+  template <class Executor>
+  auto operator()(detail::awaitable_frame<Executor>*) {
+    return detail::only_in_a_task<Executor>::value;
+  }
 
   [[nodiscard]] static constexpr bool await_ready() noexcept { return false; }
 
@@ -152,7 +166,7 @@ class leaf {
 
  protected:
   leaf() noexcept = default;
-  ~leaf() {
+  virtual ~leaf() {
     if (link_ != nullptr) link_->leaf_ = nullptr;
   }
 
@@ -242,6 +256,7 @@ class leaf {
 };
 
 inline void environment::cancel() noexcept {
+  detail::one_thread::turn const here{one_thread_};
   if (std::exchange(cancelled_, true) || shields_ != 0) return;
   if (leaf_ != nullptr) leaf_->cancel();
 }

@@ -38,7 +38,7 @@ class event {
 class event::waiter final : public leaf {
  public:
   waiter(event& of, time_point deadline) noexcept : event_(&of), deadline_(deadline) {}
-  ~waiter() { leave(); }
+  ~waiter() override { leave(); }
 
   result<void> await_resume() const noexcept {
     if (why_) return failure{*why_};

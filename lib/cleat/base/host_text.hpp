@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cleat/base/standard.hpp>
+
 #include <boost/asio/ip/address.hpp>
 
 #include <optional>

@@ -21,6 +21,12 @@ class [[nodiscard]] leaf_or_task {
       : what_(which, std::forward<A>(args)...) {}
   explicit leaf_or_task(task<T>&& t) : what_(std::in_place_type<task_awaiter<T>>, std::move(t)) {}
 
+  /// Not there; see `only_in_a_task`.
+  template <class Executor>
+  auto operator()(detail::awaitable_frame<Executor>*) {
+    return detail::only_in_a_task<Executor>::value;
+  }
+
  private:
   friend class detail::leaf_or_task_awaiter<L, T>;
   std::variant<L, task_awaiter<T>> what_;

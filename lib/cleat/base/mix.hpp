@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cleat/base/standard.hpp>
+
 #include <cstdint>
 #include <string_view>
 

@@ -32,6 +32,12 @@ class in_place {
   in_place(in_place const&) = delete;
   in_place& operator=(in_place const&) = delete;
 
+  /// Not there; see `only_in_a_task`.
+  template <class Executor>
+  auto operator()(detail::awaitable_frame<Executor>*) {
+    return detail::only_in_a_task<Executor>::value;
+  }
+
  protected:
   in_place() noexcept = default;
   ~in_place() = default;
@@ -117,9 +123,6 @@ template <class T>
 struct is_awaitable : std::false_type {};
 template <class T, class E>
 struct is_awaitable<boost::asio::awaitable<T, E>> : std::true_type {};
-
-template <class>
-inline constexpr bool always_false = false;
 
 template <class T>
 struct is_leaf_or_task : std::false_type {};

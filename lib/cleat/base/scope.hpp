@@ -1,10 +1,10 @@
 #pragma once
 
 #include <cleat/base/chains.hpp>
+#include <cleat/base/misuse.hpp>
 #include <cleat/base/task.hpp>
 
 #include <cstddef>
-#include <cstdlib>
 #include <exception>
 #include <optional>
 #include <tuple>
@@ -33,7 +33,9 @@ class scope {
   /// Ends the program if chains still run: what they refer to is about to go. (When the execution
   /// context itself goes away, they go here and now.)
   ~scope() {
-    if (first_ != nullptr && !owner_.dropping()) std::abort();
+    if (first_ != nullptr && !owner_.dropping())
+      detail::misuse(
+          "a scope is destroyed while its chains still run; `co_await` its join() first");
     while (first_ != nullptr) first_->drop();  // they refer to what the owner's frames refer to
   }
 
@@ -118,7 +120,7 @@ class scope {
 class scope::joiner final : public leaf {
  public:
   explicit joiner(scope& of) noexcept : scope_(of) {}
-  ~joiner() {
+  ~joiner() override {
     if (scope_.joiner_ == this) scope_.joiner_ = nullptr;
   }
   void await_resume() const {

@@ -6,17 +6,28 @@
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/dispatch.hpp>
+#include <boost/asio/execution/context.hpp>
 #include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
+#include <boost/asio/query.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/system_context.hpp>
+#include <boost/asio/system_executor.hpp>
 
+#include <concepts>
 #include <exception>
 #include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
 #include <variant>
+
+namespace boost::asio::detail {
+template <typename T, typename Blocking>
+class promise_executor;
+}  // namespace boost::asio::detail
 
 namespace cleat {
 
@@ -31,6 +42,19 @@ T no_outcome() {
     return T{};
   }
 }
+
+/// Whether executors of this type stand for the system's threads, any of them: what completion tokens
+/// have that name no executor (`use_future`, `detached`, a function).
+template <class Executor>
+inline constexpr bool is_anybodys = requires(Executor const& e) {
+  {
+    boost::asio::query(e, boost::asio::execution::context)
+  } -> std::same_as<boost::asio::system_context&>;
+};
+template <class Executor>
+inline constexpr bool is_anybodys<boost::asio::strand<Executor>> = false;
+template <class T, class Blocking>  // that of `use_future`, which hides its context
+inline constexpr bool is_anybodys<boost::asio::detail::promise_executor<T, Blocking>> = true;
 
 }  // namespace detail
 
@@ -189,6 +213,15 @@ auto spawn(environment::executor_type executor, task<T> outermost, Token&& token
       detail::initiate_spawn<T>{std::move(executor)}, token, std::move(outermost));
 }
 
+/// Not there: the system's executor runs many things at a time.
+template <std::same_as<boost::asio::system_executor> Executor, class T, class... Token>
+void spawn(Executor, task<T>, Token&&...) {
+  static_assert(
+      !detail::is_anybodys<Executor>,
+      "the system's executor runs a task on any thread: give the executor of an io_context "
+      "that one thread runs, or boost::asio::make_strand(executor)");
+}
+
 /// The same without a token: an exception that escapes the task leaves through `io_context::run`.
 inline void spawn(environment::executor_type executor, task<void> outermost) {
   spawn(executor, std::move(outermost), [executor](std::exception_ptr error) {
@@ -202,6 +235,11 @@ template <class Token>
 auto task<T>::operator()(Token&& token) && {
   auto initiation = [](auto handler, task<T> outermost) {
     auto const executor = boost::asio::get_associated_executor(handler);
+    static_assert(
+        !detail::is_anybodys<std::remove_cv_t<decltype(executor)>>,
+        "this completion token names no executor, so that the task would run on any thread: write "
+        "cleat::spawn(context.get_executor(), task, token), or bind one to the token: "
+        "task(boost::asio::bind_executor(context, token))");
     detail::initiate_spawn<T>{executor}(std::move(handler), std::move(outermost));
   };
   return boost::asio::async_initiate<Token, typename detail::spawn_signature<T>::type>(

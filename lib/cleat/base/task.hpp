@@ -44,6 +44,11 @@ class [[nodiscard]] task {
   /// `cleat/base/spawn.hpp`.
   template <class Token>
   auto operator()(Token&& token) &&;
+  /// Not there; see `only_in_a_task`.
+  template <class Executor>
+  auto operator()(detail::awaitable_frame<Executor>*) {
+    return detail::only_in_a_task<Executor>::value;
+  }
 
  private:
   friend promise_type;

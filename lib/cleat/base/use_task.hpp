@@ -173,7 +173,7 @@ class asio_leaf_base : public leaf {
   };
 
  protected:
-  ~asio_leaf_base() = default;
+  ~asio_leaf_base() override = default;
 
   void begin(bool cancelled) override {
     if (cancelled && !is_plain_dispatch) return complete();

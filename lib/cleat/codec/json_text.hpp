@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cleat/base/standard.hpp>
+
 #include <cstddef>
 #include <string>
 #include <string_view>

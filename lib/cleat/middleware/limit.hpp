@@ -23,7 +23,7 @@ class turn final : public leaf {
  public:
   turn(waiting_line::place& mine, time_point deadline) noexcept
       : place_(mine), deadline_(deadline) {}
-  ~turn() { place_.tell(nullptr, nullptr); }
+  ~turn() override { place_.tell(nullptr, nullptr); }
 
   /// Why it got no place, or cannot use it any more.
   [[nodiscard]] std::optional<kind> await_resume() const {

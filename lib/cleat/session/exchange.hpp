@@ -48,7 +48,7 @@ class exchange final : public leaf, public exchange_base {
   template <class Request>
   exchange(session_opener<Session>& opener, Request&& q, call const& c)
       : opener_(&opener), request_(std::forward<Request>(q)), call_(c) {}
-  ~exchange() {
+  ~exchange() override {
     // Only with its whole context does a chain go while it waits; the request stays as it is.
     if (session_ == nullptr) return;
     if (slot_ != nullptr) session_->slots_.bury(*slot_);

@@ -1,5 +1,7 @@
 #include <cleat/transport/poller.hpp>
 
+#include <cleat/base/chains.hpp>
+
 #include <boost/asio/error.hpp>
 #include <boost/asio/execution/context.hpp>
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
@@ -67,6 +69,7 @@ class poller::set_type
 poller::poller(asio::execution_context& context)
     : service(context),
       context_(static_cast<context_type&>(context)),
+      one_thread_(one_thread_of(context_.get_executor())),
       set_(std::make_unique<set_type>(context_, ::epoll_create1(EPOLL_CLOEXEC))) {}
 
 poller::~poller() = default;
@@ -139,6 +142,7 @@ class poller::rearm {
 };
 
 void poller::dispatch() {
+  one_thread::turn const here{one_thread_};
   rearm const afterwards{*this};
   // A large batch is a sign of more; others in the queue of the context have waited long enough then.
   constexpr int rounds_max = 4;

@@ -2,6 +2,7 @@
 
 #include <cleat/base/clock.hpp>
 #include <cleat/base/environment.hpp>
+#include <cleat/base/one_thread.hpp>
 #include <cleat/base/result.hpp>
 
 #include <boost/asio/io_context.hpp>
@@ -58,7 +59,7 @@ class ready_wait_base : public leaf {
 
  protected:
   ready_wait_base(pollable& on, std::uint32_t what) noexcept : on_(&on), what_(what) {}
-  ~ready_wait_base() { leave(); }
+  ~ready_wait_base() override { leave(); }
 
   void begin(bool cancelled) override;
   void cancel() noexcept override { end(kind::cancelled); }
@@ -151,6 +152,7 @@ class poller final : public boost::asio::execution_context::service {
   static constexpr std::size_t batch_max = 256;
 
   context_type& context_;
+  one_thread* one_thread_;
   std::unique_ptr<set_type> set_;
   bool armed_ = false;
   std::array<epoll_event, batch_max> batch_;  ///< entries that are gone are null

@@ -114,7 +114,7 @@ class lookup_wait final : public leaf {
  public:
   lookup_wait(std::string const& host, std::uint16_t port, time_point deadline)
       : host_(host), port_(port), deadline_(deadline) {}
-  ~lookup_wait() { forget(); }
+  ~lookup_wait() override { forget(); }
 
   result<endpoints> await_resume() {
     if (why_) return failure{*why_, certainty::not_sent}.with_detail(host_);
