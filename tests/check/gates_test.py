@@ -133,6 +133,10 @@ class Headers(tree.Planted):
         self.write('lib/cleat/base/b.hpp', '#pragma once\nstd::string f();\n')
         self.finds('lib/cleat/base/b.hpp: does not compile alone: b.hpp:2')
 
+    def test_finds_a_warning_that_a_user_would_see(self):
+        self.write('lib/cleat/base/a.hpp', '#pragma once\ninline char low(int n) { return n; }\n')
+        self.finds('lib/cleat/base/a.hpp: does not compile alone: a.hpp:2')
+
 
 COROUTINE = """
     #include <array>
