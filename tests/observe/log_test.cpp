@@ -1,4 +1,5 @@
 #define BOOST_TEST_MODULE log
+#include "../support/terminal.hpp"
 #include "events.hpp"
 
 #include <cleat/observe/log.hpp>
@@ -657,19 +658,15 @@ BOOST_AUTO_TEST_CASE(writes_a_line_for_people_without_colour_into_a_pipe) {
   BOOST_TEST(line.find('\x1b') == std::string::npos);
 }
 
-BOOST_AUTO_TEST_CASE(colours_a_line_for_people_on_a_terminal_unless_told_not_to) {
+BOOST_AUTO_TEST_CASE(colours_a_line_for_people_on_a_terminal_unless_told_not_to,
+                     *boost::unit_test::precondition(cleat::test::needs_a_terminal)) {
   made_events const made;
-  int const terminal = posix_openpt(O_RDWR | O_NOCTTY);
-  BOOST_REQUIRE(terminal >= 0);
-  BOOST_REQUIRE(grantpt(terminal) == 0);
-  BOOST_REQUIRE(unlockpt(terminal) == 0);
-  int const screen = ::open(ptsname(terminal), O_RDWR | O_NOCTTY);  // NOLINT(concurrency-mt-unsafe)
-  BOOST_REQUIRE(screen >= 0);
+  cleat::test::terminal const its;
   auto const shown = [&] {
-    auto const to = sink_to(screen, made.of.clock(), cleat::log_format::text);
+    auto const to = sink_to(its.screen(), made.of.clock(), cleat::log_format::text);
     to->write(log_level::error, "no");
     std::vector<char> some(1000);
-    ssize_t const n = read(terminal, some.data(), some.size());
+    ssize_t const n = read(its.behind(), some.data(), some.size());
     return std::string{some.data(), static_cast<std::size_t>(n)};
   };
   // NOLINTBEGIN(concurrency-mt-unsafe)
@@ -680,6 +677,4 @@ BOOST_AUTO_TEST_CASE(colours_a_line_for_people_on_a_terminal_unless_told_not_to)
   BOOST_TEST(shown().find('\x1b') == std::string::npos);
   unsetenv("NO_COLOR");
   // NOLINTEND(concurrency-mt-unsafe)
-  close(screen);
-  close(terminal);
 }
