@@ -176,8 +176,11 @@ class flawed : public cleat::stage {
  public:
   explicit flawed(flaw which) : which_(which) {}
 
-  /// Not a coroutine: only one flaw keeps what it was called with.
+  /// Not a coroutine: only one flaw keeps what it was called with. Constrained, so that no look at
+  /// the signature finds it, and only running it does.
   template <class Next>
+    requires cleat::detail::is_task<
+        decltype(std::declval<Next&>()(std::string{}, std::declval<call const&>()))>::value
   task<result<std::string>> operator()(std::string&& q, call const& c, Next& next) {
     if (is(flaw::keeps_references)) return careless(q, c, next);
     return run(std::move(q), c, next);
@@ -352,6 +355,42 @@ BOOST_AUTO_TEST_CASE(what_leaves_a_task_running_is_rejected) {
 
 BOOST_AUTO_TEST_CASE(what_keeps_references_is_rejected) {
   rejects(flaw::keeps_references, "request and call are taken by value");
+}
+
+namespace {
+
+/// Coroutines that keep a reference: `|` refuses them, and the kit says so.
+struct keeps_the_request : cleat::stage {
+  template <class Request, class Next>
+  task<result<response_of<Next>>> operator()(Request const& q, call c, Next& next) {
+    auto r = co_await next(Request{q}, c);
+    co_return r;
+  }
+};
+struct keeps_the_call : cleat::stage {
+  template <class Request, class Next>
+  task<result<response_of<Next>>> operator()(Request q, call const& c, Next& next) {
+    auto r = co_await next(std::move(q), c);
+    co_return r;
+  }
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(what_shows_that_it_keeps_references_is_rejected_unrun) {
+  std::vector<std::string> const sentence{
+      "request and call are taken by value (a layer that returns a task takes a reference to one "
+      "of "
+      "them)"};
+  BOOST_TEST((check([] { return keeps_the_request{}; }) == sentence));
+  BOOST_TEST((check([] { return keeps_the_call{}; }) == sentence));
+  BOOST_TEST((check([] { return cleat::deadline(5s) | keeps_the_call{}; }) == sentence));
+  BOOST_TEST((check([] {
+                return [](std::string const& q, call c, auto& next) -> task<result<std::string>> {
+                  auto r = co_await next(std::string{q}, c);
+                  co_return r;
+                };
+              }) == sentence));
 }
 
 BOOST_AUTO_TEST_CASE(what_holds_up_other_calls_is_rejected) {

@@ -189,15 +189,30 @@ class scripted_next {
   std::shared_ptr<state> state_;
 };
 
-/// What `make()` or `make(world)` makes, on top of a `Next`.
-template <class Next, class Make>
-auto make_over(Make& make, sim::world& w, std::shared_ptr<typename Next::state> s) {
+/// What `make()` or `make(world)` makes.
+template <class Make>
+auto made_by(Make& make, sim::world& w) {
   if constexpr (std::invocable<Make&, sim::world&>) {
-    return make(w) | Next{std::move(s)};
+    return make(w);
   } else {
-    return make() | Next{std::move(s)};
+    return make();
   }
 }
+
+/// The same on top of a `Next`, whatever `|` would say of it.
+template <class Next, class Make>
+auto make_over(Make& make, sim::world& w, std::shared_ptr<typename Next::state> s) {
+  stacked all{stages_of(made_by(make, w))};
+  return std::move(all).over(Next{std::move(s)});
+}
+
+/// Whether one of the layers keeps references on a `Next`, as far as its signature shows it.
+template <class M, class Next>
+inline constexpr bool one_keeps_references =
+    layer_keeps_references<typename innermost_layer<M>::type, Next>;
+template <class... Stages, class Next>
+inline constexpr bool one_keeps_references<stacked<Stages...>, Next> =
+    (layer_keeps_references<typename innermost_layer<Stages>::type, Next> || ...);
 
 template <class Make, class Request, class Response>
 class middleware_checker {
@@ -208,6 +223,13 @@ class middleware_checker {
 
   [[nodiscard]] std::vector<std::string> run() {
     using namespace std::chrono_literals;
+    if constexpr (one_keeps_references<decltype(made_by(std::declval<Make&>(),
+                                                        std::declval<sim::world&>())),
+                                       next>) {
+      broken_.add("request and call are taken by value",
+                  "a layer that returns a task takes a reference to one of them");
+      return std::move(broken_).take();  // to call it would be to use what is gone
+    }
     play({act::succeeds(0ms)}, "when next succeeds");
     play({act::hangs(false)}, "when next hangs before it sends");
     play({act::hangs(true)}, "when next hangs");

@@ -4,7 +4,7 @@
 #include <cleat/middleware/order.hpp>
 #include <cleat/middleware/share.hpp>
 #include <cleat/service/description.hpp>
-#include <cleat/service/service.hpp>
+#include <cleat/service/entry.hpp>
 
 #include <concepts>
 #include <cstdint>
@@ -28,7 +28,8 @@ class by_peer {
 
 /// Two services as one: what `canary` makes.
 template <Service Stable, Service Candidate, class Key>
-class canary_service {
+class canary_service : public service_entry<canary_service<Stable, Candidate, Key>,
+                                            request_of<Stable>, response_of<Stable>> {
  public:
   using request = request_of<Stable>;
   using response = response_of<Stable>;
@@ -48,8 +49,9 @@ class canary_service {
         part_(std::move(part)),
         key_(std::move(key)) {}
 
-  auto operator()(request&& q, call const& c) { return pass(std::move(q), c); }
-  auto operator()(request const& q, call const& c) { return pass(q, c); }
+  /// Calls it from a layer (see `service_entry`).
+  auto start(request&& q, call const& c) { return pass(std::move(q), c); }
+  auto start(request const& q, call const& c) { return pass(q, c); }
 
   [[nodiscard]] description describe() const {
     std::uint32_t const parts = part_->parts();
@@ -92,7 +94,7 @@ class canary_service {
   }
   template <class S>
   static auto to(S& s, request&& q, call const& c) {
-    return s(std::move(q), c);
+    return detail::start(s, std::move(q), c);
   }
   template <class S>
   static auto to(S& s, request const& q, call const& c) {
@@ -101,10 +103,10 @@ class canary_service {
 
   task<result<response>> one_of_them(bool taken, request q, call c) {
     if (taken) {
-      auto r = co_await candidate_(std::move(q), c);
+      auto r = co_await detail::start(candidate_, std::move(q), c);
       co_return r;
     }
-    auto r = co_await stable_(std::move(q), c);
+    auto r = co_await detail::start(stable_, std::move(q), c);
     co_return r;
   }
 

@@ -72,16 +72,27 @@ class fallback : public stage {
     return fallback<F, Predicate>{std::move(instead_), std::move(predicate)};
   }
 
-  template <class Request, class Next>
-  task<result<response_of<Next>>> operator()(Request q, call c, Next& next) {
-    using response = response_of<Next>;
-    constexpr bool by_service = detail::StopgapService<F, Request, response>;
-    constexpr bool by_function = detail::StopgapFunction<F, Request>;
-    constexpr bool by_value = std::convertible_to<F const&, response>;
+  /// What it needs of the service below.
+  template <class S>
+  struct needs {
+    static constexpr bool by_service = detail::StopgapService<F, request_of<S>, response_of<S>>;
+    static constexpr bool by_function = detail::StopgapFunction<F, request_of<S>>;
+    static constexpr bool by_value = std::convertible_to<F const&, response_of<S>>;
     static_assert(int{by_service} + int{by_function} + int{by_value} == 1,
                   "a fallback is one of: a value of the response type; a function (request const&, "
                   "failure const&) with or without a call const& behind; a service with the same "
                   "request and response");
+    static_assert(by_value || std::copy_constructible<request_of<S>>,
+                  "a `fallback` to a function or a service keeps a copy of the request for it, and "
+                  "this request cannot be copied: give it a copy constructor, or keep what cannot "
+                  "be copied in a std::shared_ptr");
+  };
+
+  template <class Request, class Next>
+  task<result<response_of<Next>>> operator()(Request q, call c, Next& next) {
+    using response = response_of<Next>;
+    constexpr bool by_service = needs<Next>::by_service;
+    constexpr bool by_value = needs<Next>::by_value;
     bool const in_time = c.now() < c.deadline();
     if constexpr (by_value) {
       auto r = co_await next(std::move(q), c);
@@ -104,7 +115,7 @@ class fallback : public stage {
         if (began >= c.deadline() || (acted && !c.repeatable)) co_return r;
         call other = c;
         other.attempt += why.attempts();
-        auto stopgap = co_await instead_(std::move(q), other);
+        auto stopgap = co_await detail::start(instead_, std::move(q), other);
         co_return told(std::move(stopgap), c, why, began);
       } else {
         using given = decltype(give(q, why, c));

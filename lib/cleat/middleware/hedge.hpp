@@ -135,8 +135,17 @@ class hedge : public stage {
     return std::move(*this);
   }
 
+  /// What it needs of the service below.
+  template <class S>
+  struct needs {
+    static_assert(std::copy_constructible<request_of<S>>,
+                  "a `hedge` asks again with a copy of the request, and this request cannot be "
+                  "copied: give it a copy constructor, or keep what cannot be copied in a "
+                  "std::shared_ptr");
+  };
+
   template <class Request, class Next>
-  task<result<response_of<Next>>> operator()(Request q, call const& c, Next& next) {
+  task<result<response_of<Next>>> operator()(Request q, call c, Next& next) {
     if (!c.repeatable) return alone(next, std::move(q), c, nullptr, nullptr);
     retry_budget& budget = shared_ ? *shared_ : budgets_.of(c.peer);
     latency_window* const window = fixed_ ? nullptr : &windows_.of(c.peer);

@@ -263,11 +263,16 @@ class idempotent : public stage {
     return std::move(*this);
   }
 
+  /// What it needs of the service below.
+  template <class S>
+  struct needs {
+    static_assert(std::copy_constructible<response_of<S>>,
+                  "idempotent gives one answer to several callers: the response must be copyable");
+  };
+
   template <class Request, class Next>
   task<result<response_of<Next>>> operator()(Request q, call c, Next& next) {
     using response = response_of<Next>;
-    static_assert(std::copy_constructible<response>,
-                  "idempotent gives one answer to several callers: the response must be copyable");
     auto& known = of<response>();
     if (auto const before = known.answers_of(c.peer).find({c.peer, c.operation}, c.now())) {
       result<response> again = before->answer;

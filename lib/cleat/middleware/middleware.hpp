@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cleat/middleware/order.hpp>
+#include <cleat/middleware/suits.hpp>
 #include <cleat/service/description.hpp>
+#include <cleat/service/entry.hpp>
 #include <cleat/service/service.hpp>
 
 #include <concepts>
@@ -22,6 +24,10 @@ namespace cleat {
 /// keeps the deadline.
 /// - Declare the return type. (A deduced one would make the compiler look into the body to find
 /// it.)
+/// - If it is a coroutine, it takes the request and the call by value: a signature that shows a task
+/// of its own and a reference is refused. One that returns what `next` returns may take references,
+/// and says `-> decltype(next(std::forward<Request>(q), c))`. One that only wraps another names it:
+/// `using forwards_to = M;`.
 ///
 /// ```
 /// auto slow_log = [](auto q, call c, auto& next) -> task<result<response_of<decltype(next)>>> {
@@ -36,13 +42,11 @@ concept Middleware = Service<S> && requires(M& m, request_of<S> q, call const& c
   { m(std::move(q), c, next) } -> AwaitsTo<result<response_of<S>>>;
 };
 
-/// Marks the library's own middleware, so that `|` finds them.
-class stage {};
-
 /// Lets a lambda begin a chain of lambdas: `middleware(f) | g | service`.
 template <class F>
 class middleware : public stage, public F {
  public:
+  using forwards_to = F;
   explicit middleware(F f) : F(std::move(f)) {}
   using F::operator();
 };
@@ -52,6 +56,7 @@ class middleware : public stage, public F {
 template <class M>
 class shared_stage : public stage {
  public:
+  using forwards_to = M;
   static constexpr layer is = layer_of<M>;
   template <order_rule Rule>
   static constexpr bool allows = detail::allows<M, Rule>;
@@ -75,14 +80,18 @@ class shared_stage : public stage {
 };
 
 template <class M>
-[[nodiscard]] shared_stage<M> shared(M& m) noexcept {
-  return shared_stage<M>{m};
+[[nodiscard]] auto shared(M&& m) noexcept {
+  static_assert(std::is_lvalue_reference_v<M>,
+                "`shared` needs a middleware that outlives the pipelines, and this one is a "
+                "temporary that ends with this line: give it a name, and pass that");
+  return shared_stage<std::remove_reference_t<M>>{m};
 }
 
 /// A middleware that may stand where some rules of order say it should not.
 template <class M, order_rule... Rules>
 class allowed_stage : public stage {
  public:
+  using forwards_to = M;
   static constexpr layer is = layer_of<M>;
   template <order_rule Rule>
   static constexpr bool allows = ((Rule == Rules) || ...) || detail::allows<M, Rule>;
@@ -110,35 +119,30 @@ template <order_rule... Rules, class M>
 
 /// A middleware on top of a service, what `|` makes: a service again. Typed all the way down.
 template <class M, Service S>
-class pipeline {
+class pipeline : public service_entry<pipeline<M, S>, request_of<S>, response_of<S>> {
+  using below = detail::inside_t<S>;
+
  public:
   using request = request_of<S>;
   using response = response_of<S>;
   static constexpr layer_set layers = layers_of<S>.with(layer_of<M>);
 
   static_assert(
-      Middleware<M, S>,
+      Middleware<M, below>,
       "a middleware must be callable as (request, call, next&) -> task<result<response>>, "
       "with the return type declared, for the request and the response of the service "
       "below it");
 
   pipeline(M m, S s) : middleware_(std::move(m)), service_(std::move(s)) {}
 
-  auto operator()(request&& q, call const& c) { return middleware_(std::move(q), c, service_); }
-  auto operator()(request const& q, call const& c) {
-    if constexpr (std::invocable<M&, request const&, call const&, S&>) {
+  /// Calls it from a layer (see `service_entry`).
+  auto start(request&& q, call const& c) { return middleware_(std::move(q), c, service_); }
+  auto start(request const& q, call const& c) {
+    if constexpr (std::invocable<M&, request const&, call const&, below&>) {
       return middleware_(q, c, service_);
     } else {
       return middleware_(request{q}, c, service_);
     }
-  }
-
-  /// With a fresh call on the chain's executor.
-  task<result<response>> operator()(request q) {
-    environment& env = co_await this_chain::environment;
-    call const c{env};
-    auto r = co_await middleware_(std::move(q), c, service_);
-    co_return r;
   }
 
   /// What it is made of, for people.
@@ -148,8 +152,23 @@ class pipeline {
 
  private:
   [[no_unique_address]] M middleware_;
-  S service_;
+  below service_;
 };
+
+namespace detail {
+
+template <class X, bool IsOne>
+class ends_with_a_service {
+  static_assert(IsOne,
+                "a pipeline ends with a service, and what stands last here is none: a service is "
+                "callable as (request, call) -> task<result<response>> and says its types, as "
+                "members `request` and `response` or by the one signature of its operator()");
+
+ public:
+  static constexpr bool checked = true;
+};
+
+}  // namespace detail
 
 /// Middlewares that wait for their service, the outermost first.
 template <class... Stages>
@@ -164,13 +183,14 @@ class stacked : public stage {
     return std::move(*this).template first<sizeof...(Stages)>(std::move(service));
   }
 
-  /// Not there: it says what is missing.
+  /// Not there: they say what is missing.
   template <class Request>
   auto operator()(Request&&, call const&) {
-    static_assert(!std::same_as<Request, Request>,
-                  "a pipeline ends with a service, and what stands last here is none: a service is "
-                  "callable as (request, call) -> task<result<response>> and says its types, as "
-                  "members `request` and `response` or by the one signature of its operator()");
+    static_cast<void>(detail::ends_with_a_service<Request, false>::checked);
+  }
+  template <class Request>
+  auto operator()(Request&&) {
+    static_cast<void>(detail::ends_with_a_service<Request, false>::checked);
   }
 
   [[nodiscard]] std::tuple<Stages...> take() && { return std::move(stages_); }
@@ -204,12 +224,55 @@ std::tuple<Stages...> stages_of(stacked<Stages...> s) {
   return std::move(s).take();
 }
 
+/// What stands behind `|` and is no service: a layer, or a mistake that shows at once.
+template <class X>
+inline constexpr bool may_be_a_layer = [] {
+  if constexpr (IsStage<X>) {
+    return true;
+  } else if constexpr (signature<X>::known) {
+    return signature<X>::arity == 3;
+  } else {
+    return !std::invocable<X&, any_request, call const&>;
+  }
+}();
+
 /// Checked where `|` stands, and not deep in what it makes: a compiler says it first.
 template <class M, class Below>
 inline constexpr bool in_order_on = order_of<M, Below>::checked;
 template <class... Stages, class Below>
 inline constexpr bool in_order_on<stacked<Stages...>, Below> =
     (order_of<Stages, Below>::checked && ...);
+
+/// The service that the layers behind the first `N` of `Stages`, a tuple, make on top of `S`.
+template <std::size_t N, class Stages, class S>
+struct service_below {
+  using type =
+      pipeline<std::tuple_element_t<N, Stages>, typename service_below<N + 1, Stages, S>::type>;
+};
+template <std::size_t N, class Stages, class S>
+  requires(N == std::tuple_size_v<Stages>)
+struct service_below<N, Stages, S> {
+  using type = S;
+};
+
+template <class M>
+struct places_of {
+  using type = std::index_sequence<0>;
+};
+template <class... Stages>
+struct places_of<stacked<Stages...>> {
+  using type = std::index_sequence_for<Stages...>;
+};
+
+/// The same for how each layer suits the service below it, the innermost first.
+template <class M, class S, class Places = typename places_of<M>::type>
+inline constexpr bool suits_on = suits<M, inside_t<S>>::checked;
+template <class... Stages, class S, std::size_t... I>
+inline constexpr bool suits_on<stacked<Stages...>, S, std::index_sequence<I...>> =
+    (... &&
+     suits<std::tuple_element_t<sizeof...(I) - 1 - I, std::tuple<Stages...>>,
+           inside_t<typename service_below<sizeof...(I) - I, std::tuple<Stages...>, S>::type>>::
+         checked);
 
 }  // namespace detail
 
@@ -220,6 +283,7 @@ template <class M, class S>
 auto operator|(M&& outer, S&& service) {
   using below = std::remove_cvref_t<S>;
   static_assert(detail::in_order_on<std::remove_cvref_t<M>, below>);
+  static_assert(detail::suits_on<std::remove_cvref_t<M>, below>);
   stacked all{detail::stages_of(std::remove_cvref_t<M>(std::forward<M>(outer)))};
   return std::move(all).over(below(std::forward<S>(service)));
 }
@@ -227,9 +291,23 @@ auto operator|(M&& outer, S&& service) {
 template <class A, class B>
   requires(!Service<std::remove_cvref_t<B>> && (detail::IsStage<A> || detail::IsStage<B>))
 auto operator|(A&& outer, B&& inner) {
+  static_assert(
+      detail::ends_with_a_service<B, detail::may_be_a_layer<std::remove_cvref_t<B>>>::checked);
   static_assert(detail::in_order_on<std::remove_cvref_t<A>, std::remove_cvref_t<B>>);
   return stacked{std::tuple_cat(detail::stages_of(std::remove_cvref_t<A>(std::forward<A>(outer))),
                                 detail::stages_of(std::remove_cvref_t<B>(std::forward<B>(inner))))};
 }
 
+/// Two lambdas: nothing tells `|` that they are layers.
+template <class A, class B>
+  requires(detail::BareLayer<std::remove_cvref_t<A>> && detail::BareLayer<std::remove_cvref_t<B>>)
+auto operator|(A&& outer, B&& inner) {
+  static_assert(detail::IsStage<A>,
+                "two functions cannot begin a pipeline, since nothing tells `|` that they are "
+                "middleware: wrap the first, as in `cleat::middleware(f) | g | service`");
+  return middleware{std::remove_cvref_t<A>(outer)} | std::forward<B>(inner);
+}
+
 }  // namespace cleat
+
+using cleat::operator|;  // lambdas belong to no namespace, so that `|` is not looked for in ours

@@ -8,6 +8,7 @@
 #include <coroutine>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 namespace cleat {
@@ -103,10 +104,14 @@ class observing : public stage {
   std::unique_ptr<tee<Observers...>> table_;  ///< stays where it is when the pipeline is moved
 };
 
-/// Tells `observers`, which outlive the pipeline. Stands outermost.
-template <Observer... Observers>
-[[nodiscard]] observing<Observers...> observe(Observers&... observers) {
-  return observing<Observers...>{observers...};
+/// Tells `observers`, which outlive the pipeline: a temporary cannot be one. Stands outermost.
+template <class... Observers>
+  requires(Observer<std::remove_cvref_t<Observers>> && ...)
+[[nodiscard]] auto observe(Observers&&... observers) {
+  static_assert((std::is_lvalue_reference_v<Observers> && ...),
+                "`observe` tells observers that outlive the pipeline, and one of these is a "
+                "temporary that ends with this line: give it a name, and pass that");
+  return observing<std::remove_reference_t<Observers>...>{observers...};
 }
 
 }  // namespace cleat

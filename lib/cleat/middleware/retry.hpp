@@ -9,6 +9,7 @@
 #include <cleat/middleware/retry_budget.hpp>
 
 #include <algorithm>
+#include <concepts>
 #include <memory>
 #include <optional>
 #include <string>
@@ -134,6 +135,15 @@ class retry : public stage {
     shared_ = std::move(shared);
     return std::move(*this);
   }
+
+  /// What it needs of the service below.
+  template <class S>
+  struct needs {
+    static_assert(std::copy_constructible<request_of<S>>,
+                  "a `retry` asks again with a copy of the request, and this request cannot be "
+                  "copied: give it a copy constructor, or keep what cannot be copied in a "
+                  "std::shared_ptr");
+  };
 
   template <class Request, class Next>
   auto operator()(Request&& q, call const& c, Next& next) {

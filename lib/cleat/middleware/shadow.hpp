@@ -5,7 +5,7 @@
 #include <cleat/base/spawn.hpp>
 #include <cleat/middleware/order.hpp>
 #include <cleat/service/description.hpp>
-#include <cleat/service/service.hpp>
+#include <cleat/service/entry.hpp>
 
 #include <boost/asio/post.hpp>
 
@@ -138,7 +138,8 @@ class mirror_beside : public mirrored_calls {
 
 /// A service that asks another one beside: what `shadow` makes.
 template <Service Primary, Service Mirror, class Compare = same_answer, class When = if_repeatable>
-class shadow_service {
+class shadow_service : public service_entry<shadow_service<Primary, Mirror, Compare, When>,
+                                            request_of<Primary>, response_of<Primary>> {
  public:
   using request = request_of<Primary>;
   using response = response_of<Primary>;
@@ -188,14 +189,15 @@ class shadow_service {
   /// For closing it when it is part of a pipeline.
   [[nodiscard]] std::shared_ptr<mirrored_calls> mirrored() const noexcept { return beside_; }
 
-  task<result<response>> operator()(request q, call c) {
+  /// Calls it from a layer (see `service_entry`).
+  task<result<response>> start(request q, call c) {
     std::shared_ptr<pair> mine;
     if (!beside_->closed_ && is_wanted(q, c)) {
       environment& env = co_await this_chain::environment;
       mine = mirror(env, q, c);
     }
     try {
-      auto r = co_await primary_(std::move(q), c);
+      auto r = co_await detail::start(primary_, std::move(q), c);
       if (mine) mine->primary_ended(&r);
       co_return r;
     } catch (...) {
@@ -285,7 +287,7 @@ class shadow_service {
       call c = p->of;
       c.events = b->mirror_events_;
       c.attempt = 1;
-      result<response> const its = co_await b->mirror(std::move(q), c);
+      result<response> const its = co_await detail::start(b->mirror, std::move(q), c);
       duration const took = c.now() - began;
       static_cast<void>(co_await p->ended.wait());
       if (b->closed_ || !p->primary) co_return;

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <cleat/base/scope.hpp>
-#include <cleat/service/service.hpp>
+#include <cleat/service/entry.hpp>
 #include <cleat/session/session.hpp>
 
 #include <optional>
@@ -13,7 +13,8 @@ namespace cleat {
 /// A service that makes a connection for each call and closes it afterwards: what
 /// `per_call<protocol>(dialer)` makes. For devices that expect a connection a request.
 template <Protocol P, Dialer D>
-class per_call_service {
+class per_call_service
+    : public service_entry<per_call_service<P, D>, typename P::request, typename P::response> {
  public:
   using request = typename P::request;
   using response = typename P::response;
@@ -32,7 +33,8 @@ class per_call_service {
     return std::move(*this);
   }
 
-  task<result<response>> operator()(request q, call c) {
+  /// Calls it from a layer (see `service_entry`).
+  task<result<response>> start(request q, call c) {
     time_point const began = c.now();
     notify(c.events, attempt_started{c});
     auto r = co_await exchange(std::move(q), c);
@@ -68,7 +70,8 @@ class per_call_service {
     environment& env = co_await this_chain::environment;
     scope beside{env};
     beside.spawn(run(s));
-    auto r = co_await s.call(std::move(q), c);
+    typename session_type::exchange asked{s, std::move(q), c, nullptr};
+    auto r = co_await std::move(asked);
     s.close();
     auto const guard = co_await this_chain::shield;
     co_await beside.join();

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <cleat/base/spawn.hpp>
-#include <cleat/service/service.hpp>
+#include <cleat/service/entry.hpp>
 #include <cleat/session/session.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -134,8 +134,9 @@ class link {
 /// A call costs no coroutine of its own. `attempt_started` and `attempt_ended` frame each call;
 /// `connect_ended` goes to the options' events.
 template <Protocol P, Dialer D>
-class persistent_service final
-    : private detail::session_opener<typename detail::link<P, D>::session_type> {
+class persistent_service
+    : public service_entry<persistent_service<P, D>, typename P::request, typename P::response>,
+      private detail::session_opener<typename detail::link<P, D>::session_type> {
   using link = detail::link<P, D>;
   using session_type = typename link::session_type;
 
@@ -162,11 +163,12 @@ class persistent_service final
     return std::move(*this);
   }
 
-  auto operator()(request&& q, call const& c) {
+  /// Calls it from a layer (see `service_entry`).
+  auto start(request&& q, call const& c) {
     detail::session_opener<session_type>& opener = *this;
     return typename session_type::exchange{opener, std::move(q), c};
   }
-  auto operator()(request const& q, call const& c) {
+  auto start(request const& q, call const& c) {
     detail::session_opener<session_type>& opener = *this;
     return typename session_type::exchange{opener, q, c};
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cleat/service/description.hpp>
+#include <cleat/service/entry.hpp>
 #include <cleat/service/service.hpp>
 
 #include <memory>
@@ -12,7 +13,7 @@ namespace cleat {
 /// it is made, and a virtual call and a coroutine frame a call. Not to be called after it was moved
 /// from.
 template <class Request, class Response>
-class any_service {
+class any_service : public service_entry<any_service<Request, Response>, Request, Response> {
  public:
   using request = Request;
   using response = Response;
@@ -23,7 +24,8 @@ class any_service {
   any_service(S service)  // NOLINT(google-explicit-constructor)
       : model_(std::make_unique<holder<S>>(std::move(service))) {}
 
-  task<result<Response>> operator()(Request q, call c) { return model_->run(std::move(q), c); }
+  /// Calls it from a layer (see `service_entry`).
+  task<result<Response>> start(Request q, call const& c) { return model_->run(std::move(q), c); }
 
   [[nodiscard]] description describe() const { return model_->describe(); }
 
@@ -40,7 +42,7 @@ class any_service {
    public:
     explicit holder(S service) : service_(std::move(service)) {}
     task<result<Response>> run(Request q, call c) override {
-      return ask(service_, std::move(q), c);
+      return detail::asked(service_, std::move(q), c);
     }
     [[nodiscard]] description describe() const override { return cleat::describe(service_); }
 

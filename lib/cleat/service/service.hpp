@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cleat/base/call.hpp>
+#include <cleat/base/fragile.hpp>
 #include <cleat/base/result.hpp>
 #include <cleat/base/task.hpp>
+#include <cleat/service/by_value.hpp>
 
 #include <concepts>
 #include <utility>
@@ -10,6 +12,19 @@
 namespace cleat {
 
 namespace detail {
+
+template <class X>
+inline constexpr bool is_task_of_result = false;
+template <class R>
+inline constexpr bool is_task_of_result<task<result<R>>> = true;
+
+template <class S>
+class taken_by_value {
+  static_assert(!keeps_references<S>,
+                "a service that returns a task takes the request and the call by value, as in "
+                "`(request q, call c)`: a coroutine would keep a reference as it is, and what it "
+                "names is gone when the task begins");
+};
 
 template <class S>
 struct service_types {};
@@ -19,28 +34,27 @@ template <class S>
     typename S::request;
     typename S::response;
   }
-struct service_types<S> {
+struct service_types<S> : taken_by_value<S> {
   using request = typename S::request;
   using response = typename S::response;
 };
 
-template <class F>
-struct call_operator {};
-template <class C, class Q, class R>
-struct call_operator<task<result<R>> (C::*)(Q, call)> {
-  using request = std::remove_cvref_t<Q>;
-  using response = R;
+template <class Signature>
+struct shown_types {};
+template <class Shown>
+  requires(Shown::arity == 2 && std::same_as<std::remove_cvref_t<typename Shown::second>, call> &&
+           is_task_of_result<typename Shown::result_type>)
+struct shown_types<Shown> {
+  using request = std::remove_cvref_t<typename Shown::first>;
+  using response = typename Shown::result_type::value_type::value_type;
 };
-template <class C, class Q, class R>
-struct call_operator<task<result<R>> (C::*)(Q, call) const>
-    : call_operator<task<result<R>> (C::*)(Q, call)> {};
 
 /// A lambda `[](request, call) -> task<result<response>> {...}` says its types by itself.
 template <class S>
   requires(
-      !requires { typename S::request; } &&
-      requires { typename call_operator<decltype(&S::operator())>::request; })
-struct service_types<S> : call_operator<decltype(&S::operator())> {};
+              !requires { typename S::request; } &&
+              requires { typename shown_types<signature<S>>::request; })
+struct service_types<S> : taken_by_value<S>, shown_types<signature<S>> {};
 
 }  // namespace detail
 
@@ -53,7 +67,8 @@ using response_of = typename detail::service_types<std::remove_cvref_t<S>>::resp
 /// same value): a pipeline, a connection, a lambda. It says its types as members `request` and
 /// `response`, or by the one signature of its call operator.
 ///
-/// - Both arguments are taken by value; the call is copied into whatever outlives the frame.
+/// - Both arguments are taken by value; the call is copied into whatever outlives the frame. A
+/// signature that shows a task and a reference is refused.
 /// - It ends by `call.deadline()`. Nothing that it started outlives the call.
 /// - Errors are values; their certainty is true. Cancelling the chain ends it soon, as `cancelled`.
 /// - It outlives its calls. Many calls may be under way at once, all on one executor.
@@ -77,19 +92,49 @@ auto ask_with_copy(S& s, request_of<S> const& q, call const& c) {
   }
 }
 
+namespace detail {
+
+/// Calls a service from inside, where nothing is refused (see `service_entry`).
+template <class S>
+auto start(S& s, request_of<S>&& q, call const& c) {
+  if constexpr (requires { typename S::entry; }) {
+    return s.start(std::move(q), c);
+  } else {
+    return s(std::move(q), c);
+  }
+}
+
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wsubobject-linkage"  // of a service that is a lambda
 #endif
-/// A call as a task, to spawn it or to await it beside others, whatever the service returns:
-/// `spawn(executor, ask(lamp, q, c), token)`. The service outlives it.
-template <Service S>
-task<result<response_of<S>>> ask(S& service, request_of<S> q, call c) {
-  auto r = co_await service(std::move(q), c);
+template <class S>
+task<result<response_of<S>>> asked(S& service, request_of<S> q, call c) {
+  auto r = co_await start(service, std::move(q), c);
+  co_return r;
+}
+template <class S>
+task<result<response_of<S>>> asked_afresh(S& service, request_of<S> q) {
+  environment& env = co_await this_chain::environment;
+  call const c{env};
+  auto r = co_await start(service, std::move(q), c);
   co_return r;
 }
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop
 #endif
 
+}  // namespace detail
+
+/// A call as a task, to spawn it or to await it beside others, whatever the service returns:
+/// `spawn(executor, ask(lamp, q, c), token)`. The service outlives it.
+template <Service S>
+task<result<response_of<S>>> ask(S& service, request_of<S>&& q, call const& c) {
+  static_assert(detail::sturdy<request_of<S>>::checked);
+  return detail::asked(service, std::move(q), c);
+}
+template <Service S>
+task<result<response_of<S>>> ask(S& service, request_of<S> const& q, call const& c) {
+  return detail::asked(service, q, c);
+}
 }  // namespace cleat

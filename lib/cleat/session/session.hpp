@@ -3,6 +3,7 @@
 #include <cleat/base/entropy.hpp>
 #include <cleat/base/event.hpp>
 #include <cleat/base/events.hpp>
+#include <cleat/base/fragile.hpp>
 #include <cleat/base/pooled_queue.hpp>
 #include <cleat/base/scope.hpp>
 #include <cleat/codec/protocol.hpp>
@@ -131,9 +132,14 @@ class session {
 
   /// Awaits the answer to `q`: `result<response> r = co_await s.call(q, c);`. `on_progress` hears
   /// of each step.
-  [[nodiscard]] exchange call(request q, cleat::call const& c,
+  [[nodiscard]] exchange call(request&& q, cleat::call const& c,
                               std::function<void(message const&)> on_progress = nullptr) {
+    static_assert(detail::sturdy<request>::checked);
     return exchange{*this, std::move(q), c, std::move(on_progress)};
+  }
+  [[nodiscard]] exchange call(request const& q, cleat::call const& c,
+                              std::function<void(message const&)> on_progress = nullptr) {
+    return exchange{*this, request{q}, c, std::move(on_progress)};
   }
 
   /// Stages a message that has no answer. Fails as `invalid`, `overloaded` (too many bytes wait) or

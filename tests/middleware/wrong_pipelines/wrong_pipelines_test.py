@@ -1,4 +1,4 @@
-"""Pipelines in a wrong order do not compile, and the compiler's first lines say why and what to write instead.
+"""Pipelines in a wrong order, and others that cannot be right, do not compile, and the compiler's first lines say why and what to write instead.
 
 wrong_pipelines_test.py ROOT. With g++ and with clang++-19, as far as they are installed."""
 
@@ -20,6 +20,10 @@ LINES = 10  # within which the sentence has to stand
 HEADERS = ('breaker', 'canary', 'deadline', 'fallback', 'hedge', 'idempotent', 'limit', 'observe', 'rate', 'retry',
            'shadow', 'timeout')
 PRELUDE = ''.join(f'#include <cleat/middleware/{h}.hpp>\n' for h in HEADERS) + '''
+#include <cleat/service/any_service.hpp>
+#include <memory>
+#include <string>
+#include <variant>
 using namespace cleat;
 using namespace std::chrono_literals;
 
@@ -36,6 +40,11 @@ struct service_type {
 };
 inline service_type const service;
 inline auto const half = std::make_shared<share>(5'000);
+inline auto const forward = [](auto q, call c, auto& next) -> task<result<response_of<decltype(next)>>> {
+  auto r = co_await next(std::move(q), c);
+  co_return r;
+};
+inline auto const move_only = [](std::unique_ptr<int> q, call) -> task<result<int>> { co_return *q; };
 '''
 
 # The layer in brackets is the one that allow<order_rule::...>(...) is wrapped around. Each with the pipeline to write
@@ -91,13 +100,105 @@ DEEP = ('breaker_outside_retry',
         'observe(watching) | deadline(5s) | [breaker()] | timeout(3s) | timeout(2s) | idempotent() | retry(3) | service')
 
 # Mistakes that are not of order: the code, and the sentence.
+VALUES = 'takes the request and the call by value, as in'
+NO_SERVICE = 'a pipeline ends with a service, and what stands last here is none'
+VIEW = 'the string here is a temporary that ends before the view is read'
 OTHERS = {
     'a middleware that cannot be called': (
-        'auto wrong() { return deadline(5s) | [](int q, call) -> result<int> { return q; } | service; }',
+        'auto wrong() { return deadline(5s) | [](int, call, int) -> result<int> { return 1; } | service; }',
         'a middleware must be callable as (request, call, next&) -> task<result<response>>'),
+    'a middleware whose answer has another type': (
+        '''struct shouty : stage {
+          template <class Request, class Next>
+          task<result<std::string>> operator()(Request q, call c, Next& next) {
+            auto r = co_await next(std::move(q), c);
+            co_return r.error();
+          }
+        };
+        auto wrong() { return deadline(5s) | shouty{} | service; }''',
+        'a middleware must give the answer that the service below it gives'),
     'a service that is none': (
-        'auto wrong(call c) { auto s = deadline(5s) | [](int q) { return q; }; return s(1, c); }',
-        'a pipeline ends with a service, and what stands last here is none'),
+        'auto wrong() { return deadline(5s) | [](int q) { return q; }; }', NO_SERVICE),
+    'a service that says no types': (
+        'auto wrong() { return deadline(5s) | [](auto q, call) -> task<result<decltype(q)>> { co_return q; }; }',
+        NO_SERVICE),
+    'no service, called with a call': (
+        'auto wrong(call c) { auto s = deadline(5s) | retry(2); return s(1, c); }', NO_SERVICE),
+    'no service, called without one': (
+        'task<> wrong() { auto s = deadline(5s) | retry(2); auto r = co_await s(1); (void)r; }', NO_SERVICE),
+    'two lambdas': (
+        'auto wrong() { return forward | forward | service; }',
+        'two functions cannot begin a pipeline, since nothing tells `|` that they are middleware: wrap the first'),
+    'two lambdas, and not in our namespace': (
+        'namespace app { auto wrong() { return forward | forward | service; } }',
+        'two functions cannot begin a pipeline, since nothing tells `|` that they are middleware: wrap the first'),
+    'a retry of what cannot be copied': (
+        'auto wrong() { return deadline(5s) | retry(2) | move_only; }', 'a `retry` asks again with a copy of the request'),
+    'a hedge of what cannot be copied': (
+        'auto wrong() { return deadline(5s) | hedge() | move_only; }', 'a `hedge` asks again with a copy of the request'),
+    'a fallback of another type': (
+        'auto wrong() { return deadline(5s) | fallback(std::string{"7"}) | retry(2) | service; }',
+        'a fallback is one of: a value of the response type'),
+    'a fallback to a service, with a request that cannot be copied': (
+        'auto wrong() { return deadline(5s) | fallback(move_only) | move_only; }',
+        'a `fallback` to a function or a service keeps a copy of the request'),
+    'an observer that is a temporary': (
+        'auto wrong() { return observe(watcher{}) | service; }', '`observe` tells observers that outlive the pipeline'),
+    'a shared middleware that is a temporary': (
+        'auto wrong() { return shared(retry(2)) | service; }', '`shared` needs a middleware that outlives the pipelines'),
+    'a layer that keeps its request by reference': (
+        '''struct keeps : stage {
+          template <class Request, class Next>
+          task<result<response_of<Next>>> operator()(Request const& q, call c, Next& next) {
+            auto r = co_await next(Request{q}, c);
+            co_return r;
+          }
+        };
+        auto wrong() { return deadline(5s) | keeps{} | service; }''', VALUES),
+    'a layer that keeps its call by reference': (
+        '''auto wrong() {
+          auto keeps = [](auto q, call const& c, auto& next) -> task<result<response_of<decltype(next)>>> {
+            auto r = co_await next(std::move(q), c);
+            co_return r;
+          };
+          return deadline(5s) | keeps | service;
+        }''', VALUES),
+    'a layer with a signature that shows a reference, under another layer': (
+        '''auto wrong() {
+          auto keeps = [](int const& q, call c, service_type& next) -> task<result<int>> {
+            auto r = co_await next(q, c);
+            co_return r;
+          };
+          return deadline(5s) | retry(2) | keeps | service;
+        }''', VALUES),
+    'a shared layer that keeps its call by reference': (
+        '''struct keeps : stage {
+          template <class Request, class Next>
+          task<result<response_of<Next>>> operator()(Request q, call const& c, Next& next) {
+            auto r = co_await next(std::move(q), c);
+            co_return r;
+          }
+        };
+        auto wrong() { static keeps one; return shared(one) | service; }''', VALUES),
+    'a service that keeps its request by reference': (
+        'auto wrong() { return deadline(5s) | [](int const& q, call) -> task<result<int>> { co_return q; }; }', VALUES),
+    'a service that keeps its call by reference': (
+        '''struct keeps {
+          using request = int;
+          using response = int;
+          task<result<int>> operator()(int q, call const& c) { co_return c.repeatable ? q : 0; }
+        };
+        auto wrong() { return deadline(5s) | keeps{}; }''', VALUES),
+    'a peer that is a temporary': (
+        'void wrong(call& c, int room) { c.peer = "room " + std::to_string(room); }', VIEW),
+    'a peer that was moved': (
+        'void wrong(call& c, std::string name) { c.peer = std::move(name); }', VIEW),
+    'a request of another type': (
+        'task<> wrong() { auto s = deadline(5s) | service; auto r = co_await s(std::string{"on"}); (void)r; }',
+        'this service takes a request of another type'),
+    'a request of another type, with a call': (
+        'auto wrong(call c) { any_service<int, int> s = service; return s(std::string{"on"}, c); }',
+        'this service takes a request of another type'),
     'two ways of different types': (
         '''inline auto const other = [](std::string q, call) -> task<result<std::string>> { co_return q; };
         auto wrong() { return canary(service, other, half); }''',
@@ -107,6 +208,78 @@ OTHERS = {
         auto wrong() { return shadow(service, other); }''',
         'the primary and the mirror of a shadow must have the same request'),
 }
+
+# What g++ would miscompile, and only g++ refuses.
+FRAGILE = {
+    'a braced aggregate, handed to a pipeline': 'auto r = co_await s(aggregate{"a", "b"});',
+    'braces, handed to a pipeline': 'auto r = co_await s({"a", "b"}, c);',
+    'a braced aggregate, handed to a box': 'auto r = co_await box(aggregate{"a", "b"}, c);',
+    'a braced aggregate, handed to `ask`': 'auto r = co_await ask(s, aggregate{"a", "b"}, c);',
+    'an aggregate that becomes the request': 'auto r = co_await either(aggregate{"a", "b"}, c);',
+    'an aggregate that was moved, which looks the same': 'aggregate q{"a", "b"}; auto r = co_await s(std::move(q), c);',
+}
+FRAGILE_AROUND = '''
+struct aggregate {
+  std::string key;
+  std::string value;
+};
+inline auto const join = [](aggregate q, call) -> task<result<std::string>> { co_return q.key + q.value; };
+struct passes : stage {
+  template <class Request, class Next>
+  task<result<response_of<Next>>> operator()(Request q, call c, Next& next) {
+    auto r = co_await next(std::move(q), c);
+    co_return r;
+  }
+};
+using variant = std::variant<aggregate, int>;
+inline auto const of_either = [](variant, call) -> task<result<int>> { co_return 1; };
+task<> body(call c) {
+  auto s = deadline(5s) | passes{} | retry(2) | limit(4) | breaker() | any_service<aggregate, std::string>(join);
+  auto either = deadline(5s) | of_either;
+  any_service<aggregate, std::string> box = canary(fallback(std::string{"none"}) | join, deadline(5s) | join, half);
+  aggregate named{"a", "b"};
+  auto a = co_await s(named);
+  auto b = co_await s(named, c);
+  auto d = co_await box(named);
+  auto e = co_await ask(s, named, c);
+  auto g = co_await either(named, c);
+  WRONG
+  (void)r;
+}
+'''
+
+# What resembles them, and is right.
+RIGHT = '''
+struct forwards : stage {
+  template <class Request, class Next>
+  auto operator()(Request&& q, call const& c, Next& next) -> decltype(next(std::forward<Request>(q), c)) {
+    return next(std::forward<Request>(q), c);
+  }
+};
+inline auto const deduced = [](auto&& q, call const& c, auto& next) { return next(std::move(q), c); };
+inline task<result<int>> as_service(int q, call) { co_return q; }
+inline task<result<int>> as_layer(int q, call c, service_type& next) {
+  auto r = co_await next(q, c);
+  co_return r;
+}
+auto right_forwarders() { return deadline(5s) | forwards{} | deduced | forward | service; }
+auto right_shared() { static forwards one; return shared(one) | allow<order_rule::rate_outside_retry>(rate(100)) | service; }
+auto right_lambdas() { return cleat::middleware(forward) | forward | service; }
+auto right_lambda() { return forward | service; }
+auto right_functions() { return deadline(5s) | &as_service; }
+auto right_function_as_a_layer() { return deadline(5s) | &as_layer | service; }
+auto right_move_only() { return deadline(5s) | limit(4) | breaker() | move_only; }
+auto right_without_a_value() {
+  return deadline(5s) | retry(2) | [](int, call) -> task<result<void>> { co_return result<void>{}; };
+}
+void right_peers(call& c, std::string const& name, std::string_view view, char const* pointer) {
+  c.peer = "porch";
+  c.peer = name;
+  c.peer = view;
+  c.peer = pointer;
+}
+namespace app { auto right_lambda() { return forward | service; } }
+'''
 
 
 def wrong(pipeline):
@@ -180,7 +353,7 @@ class WrongPipelines:
         right = [instead for each in WRONG.values() for _, instead in each]
         right += [allowed(pipeline, rule) for rule, each in WRONG.items() for pipeline, _ in each]
         right.append(allowed(DEEP[1], DEEP[0]))
-        ran = self.check(''.join(f'auto right_{n}() {{ return {p}; }}\n' for n, p in enumerate(right)))
+        ran = self.check(''.join(f'auto right_{n}() {{ return {p}; }}\n' for n, p in enumerate(right)) + RIGHT)
         self.assertEqual((ran.returncode, ran.stderr), (0, ''))
 
     def test_what_is_out_of_order_does_not_and_says_why(self):
@@ -189,6 +362,20 @@ class WrongPipelines:
 
     def test_other_mistakes_say_what_is_wrong_too(self):
         self.refuses([(name, code, [sentence]) for name, (code, sentence) in OTHERS.items()])
+
+
+    def test_an_aggregate_is_refused_where_its_temporary_would_be_destroyed_twice(self):
+        ran = self.check(FRAGILE_AROUND.replace('WRONG', 'int const r = 0;'))
+        self.assertEqual((ran.returncode, ran.stderr), (0, ''))
+        cases = {name: FRAGILE_AROUND.replace('WRONG', code) for name, code in FRAGILE.items()}
+        if self.compiler == 'g++':
+            self.refuses([(name, code, ['g++ 12 destroys a temporary of this type twice', 'name the object first'])
+                          for name, code in cases.items()])
+        else:
+            for name, code in cases.items():
+                with self.subTest(name):
+                    ran = self.check(code)
+                    self.assertEqual((ran.returncode, ran.stderr), (0, ''))
 
 
 class EveryRule(unittest.TestCase):
