@@ -163,6 +163,76 @@ BOOST_AUTO_TEST_CASE(what_is_shared_has_one_state_for_all) {
   BOOST_TEST(time.run(alone("x", time.new_call())).error().attempts() == 3U);
 }
 
+namespace {
+
+/// Has no constructor, and owns something: g++ 12 destroys its braced temporaries twice.
+struct aggregate {
+  std::string key;
+  std::string value;
+};
+
+/// A coroutine that hands on what it got.
+class hands_on : public cleat::stage {
+ public:
+  template <class Request, class Next>
+  task<result<response_of<Next>>> operator()(Request q, call c, Next& next) {
+    auto r = co_await next(std::move(q), c);
+    co_return r;
+  }
+};
+
+auto const join = [](aggregate q, call) -> task<result<std::string>> { co_return q.key + q.value; };
+
+template <class S>
+task<std::string> asked_in_every_way(S& service) {
+  aggregate const q{"a key that is too long to stand in place", "; a value that is, too"};
+  aggregate mine = q;
+  cleat::environment& env = co_await cleat::this_chain::environment;
+  call const c{env};
+  auto const fresh = co_await service(mine);
+  auto const with = co_await service(mine, c);
+  auto const of_a_constant = co_await service(q, c);
+  auto const as_a_task = co_await cleat::ask(service, mine, c);
+  bool const same = *fresh == *with && *with == *of_a_constant && *of_a_constant == *as_a_task;
+  co_return same&& mine.key == q.key ? *fresh : "they differ";
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(an_aggregate_that_has_a_name_goes_through_every_layer) {
+  world time{1};
+  auto made = [] { return deadline(1s) | hands_on{} | cleat::retry(2) | hands_on{} | join; };
+  auto pipeline = made();
+  auto outer = deadline(1s) | hands_on{} | made();
+  any_service<aggregate, std::string> box = made();
+  auto around = hands_on{} | any_service<aggregate, std::string>{join};
+  std::string const joined = "a key that is too long to stand in place; a value that is, too";
+  BOOST_TEST(time.run(asked_in_every_way(pipeline)) == joined);
+  BOOST_TEST(time.run(asked_in_every_way(outer)) == joined);
+  BOOST_TEST(time.run(asked_in_every_way(box)) == joined);
+  BOOST_TEST(time.run(asked_in_every_way(around)) == joined);
+}
+
+BOOST_AUTO_TEST_CASE(a_box_makes_a_call_of_its_own_as_a_pipeline_does) {
+  world time{1};
+  any_service<std::string, std::string> box = echo;
+  BOOST_TEST(time.run(box("x")).value() == "x");
+  std::string const named = "y";
+  BOOST_TEST(time.run(box(named)).value() == "y");
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_may_be_without_a_value) {
+  world time{1};
+  int asked = 0;
+  auto acts = [&asked](std::string, call) -> task<result<void>> {
+    if (++asked == 1) co_return cleat::failure{cleat::kind::refused, cleat::certainty::not_sent};
+    co_return result<void>{};
+  };
+  auto service = deadline(5s) | hands_on{} | cleat::retry(2) | acts;
+  BOOST_TEST(time.run(service("x")).has_value());
+  BOOST_TEST(asked == 2);
+}
+
 // What is a service, and what is not.
 static_assert(Service<decltype(echo)>);
 static_assert(Service<any_service<std::string, std::string>>);
