@@ -28,7 +28,7 @@ class service {
   using request = toggle::request;
   using response = toggle::response;
 
-  task<result<response>> operator()(request q, cleat::call const&) const {
+  task<result<response>> operator()(request q, cleat::call) const {
     response r;
     r.device_id.assign(q.device_id());
     r.state = q.state();
