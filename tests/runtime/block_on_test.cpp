@@ -1,14 +1,22 @@
 #define BOOST_TEST_MODULE block_on
 #include <cleat/base/clock.hpp>
 #include <cleat/base/result.hpp>
+#include <cleat/base/spawn.hpp>
 #include <cleat/runtime/block_on.hpp>
+#include <cleat/runtime/persistent.hpp>
+#include <cleat/runtime/server.hpp>
+#include <cleat/transport/tcp.hpp>
+#include <toggle/protocol.hpp>
 
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
+#include <utility>
 
 namespace asio = boost::asio;
 using cleat::block_on;
@@ -88,6 +96,55 @@ BOOST_AUTO_TEST_CASE(waits_for_all_that_the_task_waits_for) {
     co_return time.now() >= due;
   };
   BOOST_TEST(block_on(body()));
+}
+
+BOOST_AUTO_TEST_CASE(ends_with_its_task_and_destroys_what_still_runs_beside_it) {
+  auto alive = std::make_shared<int>(0);
+  std::weak_ptr<int> const watch = alive;
+  auto forever = [](std::shared_ptr<int> kept) -> task<> {
+    static_cast<void>(co_await cleat::sleep_until(cleat::never));
+    ++*kept;
+  };
+  auto body = [&]() -> task<int> {
+    cleat::spawn(co_await cleat::this_chain::executor, forever(std::move(alive)));
+    co_await hop();
+    co_return 1;
+  };
+  BOOST_TEST(block_on(body()) == 1);
+  BOOST_TEST(watch.expired());
+}
+
+BOOST_AUTO_TEST_CASE(a_persistent_that_lives_outside_dials_anew_in_each) {
+  using protocol = toggle::protocol;
+  asio::io_context elsewhere;  // where the peer is: a thread of its own
+  auto listener =
+      cleat::network::of(elsewhere.get_executor()).listen(elsewhere.get_executor(), "127.0.0.1", 0);
+  BOOST_REQUIRE(listener.has_value());
+  std::size_t connections = 0;
+  auto visit = [&connections](cleat::any_stream s) -> task<> {
+    ++connections;
+    cleat::session<protocol, cleat::any_stream> with{std::move(s), protocol{}};
+    with.serve = [](toggle::message m) -> task<result<toggle::message>> {
+      co_return toggle::message::ack(m, true);
+    };
+    static_cast<void>(co_await with.run());
+  };
+  cleat::server peer{std::move(*listener), visit};
+  cleat::spawn(elsewhere.get_executor(), peer.run(), [](std::exception_ptr, failure const&) {});
+  std::thread beside{[&] { elsewhere.run(); }};
+  {
+    auto line = cleat::persistent<protocol>(cleat::tcp{"127.0.0.1", peer.port()});
+    auto once = [&line]() -> task<bool> {
+      cleat::call c{co_await cleat::this_chain::executor};
+      c.tighten(c.now() + 20s);
+      auto const r = co_await line(toggle::request::turn("lamp", true), c);
+      co_return r.has_value();
+    };
+    for (int i = 0; i < 3; ++i) BOOST_TEST(block_on(once()));
+  }
+  asio::post(elsewhere, [&] { peer.stop(); });
+  beside.join();
+  BOOST_TEST(connections == 3U);
 }
 
 BOOST_AUTO_TEST_CASE(may_be_used_inside_a_task_that_it_runs) {
