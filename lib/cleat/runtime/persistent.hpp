@@ -87,7 +87,8 @@ class link {
     time_point const began = dialling.now();
     try {
       auto dialled = co_await dialer.dial(dialling);
-      if (listens<connect_ended>(events)) {
+      // Who closed us may have destroyed those who listen.
+      if (takes_calls() && listens<connect_ended>(events)) {
         failure const why = dialled ? failure{} : dialled.error();
         std::string const address = dialer.address();
         notify(events,
