@@ -555,6 +555,162 @@ BOOST_AUTO_TEST_CASE(drops_the_oldest_push_when_nobody_takes_them) {
   f.run(body(f));
 }
 
+BOOST_AUTO_TEST_CASE(bounds_the_bytes_of_pushes_and_tells_of_each_that_it_drops) {
+  class drops final : public cleat::event_table {
+   public:
+    drops() {
+      set_self(this);
+      set<cleat::push_dropped>([](void const* self, cleat::push_dropped const&) noexcept {
+        ++static_cast<drops const*>(self)->count;
+      });
+    }
+    mutable int count = 0;
+  };
+  auto const a_push = [](std::string_view id) {
+    return message::turn(id, "0123456789abcdef", true);
+  };
+  cleat::byte_buffer one;
+  BOOST_REQUIRE(protocol{}.encode(a_push("a"), one).has_value());
+  drops told;
+  cleat::session_options options;
+  options.pushes_bytes_max = 2 * one.size() - 1;  // not two, and not the large one
+  options.events = &told;
+  fixture f{options};
+  auto body = [&](fixture& fx) -> task<> {
+    for (std::string_view const id : {"a", "b", "c", "d"})
+      BOOST_TEST(fx.server.send(a_push(id)).has_value());
+    co_await hops(10);
+    BOOST_TEST(told.count == 3);
+    std::string const large(64, 'x');
+    for (int i = 0; i < 2; ++i) BOOST_TEST(fx.server.send(a_push(large)).has_value());
+    co_await hops(10);
+    auto const first = co_await fx.client.next_push(fx.new_call(1ms).deadline());
+    BOOST_REQUIRE(first.has_value());
+    bool const fits = one.size() - 1 + large.size() <= options.pushes_bytes_max;
+    BOOST_TEST(first->device_id->view() == (fits ? std::string_view{large} : "d"));
+    BOOST_TEST(told.count == 5);
+    auto const none = co_await fx.client.next_push(fx.new_call(1ms).deadline());
+    BOOST_TEST(!none.has_value());
+  };
+  f.run(body(f));
+}
+
+namespace {
+
+/// Requests of one peer, as many as fit into a pipe.
+cleat::byte_buffer flood(std::size_t frames) {
+  cleat::byte_buffer all;
+  for (std::size_t i = 0; i < frames; ++i)
+    BOOST_REQUIRE(protocol{}.encode(message::turn("x", "0123456789abcdef", true), all).has_value());
+  return all;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(floods_of_many_peers_delay_a_good_one_by_a_few_frames_only) {
+  constexpr std::size_t peers = 50;
+  constexpr std::size_t frames = 400;
+  cleat::sim::world world{1};
+  cleat::session_options options;
+  options.frames_per_turn_max = 4;
+  options.requests_max = frames;
+  std::size_t heard = 0;
+  std::vector<memory_stream> floods;
+  std::vector<std::unique_ptr<session>> victims;
+  auto const bytes = flood(frames);
+  for (std::size_t i = 0; i < peers; ++i) {
+    auto [near, far] = cleat::memory_pair(world.executor());
+    bytes_view const all{bytes};
+    BOOST_REQUIRE(far.write(std::span{&all, 1}).value() == bytes.size());
+    floods.push_back(std::move(far));
+    victims.push_back(std::make_unique<session>(std::move(near), protocol{}, options));
+    victims.back()->serve = [&](message) -> task<result<message>> {
+      ++heard;
+      co_return failure{kind::cancelled};
+    };
+  }
+  auto good = cleat::memory_pair(world.executor());
+  session client{std::move(good.first), protocol{}};
+  session server{std::move(good.second), protocol{}, options};
+  server.serve = yes;
+  auto body = [&](cleat::sim::world& w) -> task<> {
+    environment& env = co_await cleat::this_chain::environment;
+    scope beside{env};
+    for (auto const& v : victims) beside.spawn(run_one(*v));
+    beside.spawn(run_one(client));
+    beside.spawn(run_one(server));
+    for (int i = 0; i < 10; ++i) {
+      std::size_t const before = heard;
+      cleat::call c = w.new_call();
+      c.tighten(w.now() + 1s);
+      reply const r = co_await client.call(request::turn("lamp", true), c);
+      BOOST_TEST(r.has_value());
+      BOOST_TEST(heard - before <= 10 * options.frames_per_turn_max);
+    }
+    while (heard < peers * frames) co_await hop();  // and nothing of a flood is lost
+    for (auto const& v : victims) v->close();
+    client.close();
+    server.close();
+    co_await beside.join();
+  };
+  world.run(body(world));
+  BOOST_TEST(heard == peers * frames);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_left_of_a_turn_is_worked_through_in_its_order) {
+  for (std::size_t const bytes_max : {std::size_t{1}, std::size_t{200}, std::size_t{65536}}) {
+    BOOST_TEST_CONTEXT(bytes_max) {
+      cleat::session_options options;
+      options.frames_per_turn_max = 3;
+      options.bytes_per_turn_max = bytes_max;
+      fixture f{{}, {}, options};
+      std::string got;
+      f.server.respond = [&](message const& m) { got += m.device_id->view(); };
+      auto body = [&](fixture& fx) -> task<> {
+        for (char id = 'a'; id <= 'z'; ++id) {
+          BOOST_TEST(fx.client.send(message::turn({&id, 1}, "0123456789abcdef", true)).has_value());
+        }
+        co_await hops(200);
+        BOOST_TEST(got == "abcdefghijklmnopqrstuvwxyz");
+      };
+      f.run(body(f));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(is_cancelled_and_closed_in_the_middle_of_a_flood) {
+  for (bool const cancelled : {true, false}) {
+    BOOST_TEST_CONTEXT(cancelled) {
+      cleat::sim::world world{1};
+      cleat::session_options options;
+      options.frames_per_turn_max = 1;
+      std::size_t heard = 0;
+      auto ends = cleat::memory_pair(world.executor());
+      auto const bytes = flood(100);
+      bytes_view const all{bytes};
+      BOOST_REQUIRE(ends.second.write(std::span{&all, 1}).value() == bytes.size());
+      session victim{std::move(ends.first), protocol{}, options};
+      victim.respond = [&](message const&) { ++heard; };
+      auto body = [&](session& s) -> task<> {
+        environment& env = co_await cleat::this_chain::environment;
+        scope beside{env};
+        beside.spawn(run_one(s));
+        co_await hops(10);
+        if (cancelled) {
+          beside.cancel();
+        } else {
+          s.close();
+        }
+        co_await beside.join();
+      };
+      world.run(body(victim));
+      BOOST_TEST(victim.ended());
+      BOOST_TEST(heard > 0U);
+      BOOST_TEST(heard < 20U);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(ends_as_malformed_when_the_stream_is_lost) {
   fixture f;
   auto [near, far] = cleat::memory_pair(f.context.get_executor());

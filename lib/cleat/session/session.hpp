@@ -6,13 +6,16 @@
 #include <cleat/base/fragile.hpp>
 #include <cleat/base/pooled_queue.hpp>
 #include <cleat/base/scope.hpp>
+#include <cleat/base/turns.hpp>
 #include <cleat/codec/protocol.hpp>
 #include <cleat/session/exchange.hpp>
+#include <cleat/session/kept_pushes.hpp>
 #include <cleat/session/lent_memory.hpp>
 #include <cleat/session/outbound.hpp>
 #include <cleat/session/session_options.hpp>
 #include <cleat/session/slot_table.hpp>
 #include <cleat/session/stray_frames.hpp>
+#include <cleat/session/turn.hpp>
 #include <cleat/transport/transport.hpp>
 
 #include <boost/intrusive/list.hpp>
@@ -52,6 +55,8 @@ namespace cleat {
 ///   that cannot be read and bears the number of a call fails that call (`keys_of_unreadable`).
 /// - The reader pauses only while this peer's own outbound bytes are over their limit. Calls take at
 ///   most half of them, so that asking much never holds up the answers.
+/// - One turn of the loop works through a bounded number of the peer's frames and bytes; then
+///   everybody else has a turn (`frames_per_turn_max`, `bytes_per_turn_max`).
 /// - `close` ends it: what is under way fails as `shut_down`.
 ///
 /// Errors: `run` gives the reason of the end; calls fail with it. Cancelling `run` closes the
@@ -106,12 +111,15 @@ class session {
           co_await drain();
           continue;
         }
-        auto const ready = co_await stream_.readable();
-        if (ready) {
-          read();
+        if (more_) {
+          co_await let_others();
+          if (env.cancelled()) end(failure{kind::shut_down});
         } else {
-          end(ready.error().why() == kind::cancelled ? failure{kind::shut_down} : ready.error());
+          auto const ready = co_await stream_.readable();
+          if (!ready)
+            end(ready.error().why() == kind::cancelled ? failure{kind::shut_down} : ready.error());
         }
+        if (!ended_) read();
       }
     } catch (...) {
       broken();
@@ -162,8 +170,7 @@ class session {
       auto const woken = co_await pushed_.wait(deadline);
       if (!woken) co_return woken.error();
     }
-    message m = std::move(pushes_.front());
-    pushes_.pop_front();
+    message m = pushes_.take();
     co_return m;
   }
 
@@ -200,6 +207,9 @@ class session {
     if (!drained) end(failure{kind::shut_down});  // cancelled
   }
 
+  /// Gives up the turn. Apart for the same reason.
+  static task<> let_others() { co_await give_way{}; }
+
   // ---- callers
   // -----------------------------------------------------------------------------------------------------
 
@@ -235,7 +245,20 @@ class session {
   void hear_what_came_first(exchange const& e) {
     if (out_.sent() != 0 || scope_ == nullptr || e.slot_ == nullptr || !e.slot_->in_order()) return;
     try {
+      bool const reader_goes_on = more_;
       read();
+      if (more_ && !reader_goes_on) scope_->spawn(read_on());  // the reader waits for more bytes
+    } catch (...) {
+      broken();
+    }
+  }
+
+  task<> read_on() {
+    try {
+      while (more_ && !ended_) {
+        co_await let_others();
+        if (more_ && !ended_) read();
+      }
     } catch (...) {
       broken();
     }
@@ -492,48 +515,59 @@ class session {
   // ---- reading
   // -----------------------------------------------------------------------------------------------------
 
-  /// Takes what is there and works through it; then sends all that came of it.
+  /// Takes what is there and works through it, as much as fits into a turn; then sends all that
+  /// came of it.
   void read() {
     corked_ = true;
     clock::moment const all_of_it{clock_};
+    detail::turn now{options_.frames_per_turn_max, options_.bytes_per_turn_max};
+    if (std::exchange(more_, false)) take_rest(now);
+    bool all_read = false;
     detail::lent_memory const lent;
-    for (int rounds = 0; rounds < 16 && !ended_ && out_.size() <= options_.outbound_bytes_max;
-         ++rounds) {
+    while (!all_read && !ended_ && now.may_read() && out_.size() <= options_.outbound_bytes_max) {
       auto const n = stream_.read(lent.span());
       if (!n) {
         end(n.error());
         break;
       }
+      now.did_read(*n);
+      all_read = *n < lent.span().size();
       bytes_view const got{lent.span().first(*n)};
       if (rest_.empty()) {
-        std::size_t const used = take(got);
+        std::size_t const used = take(got, now);
         if (!ended_) append(rest_, got.subspan(used));
       } else {
         append(rest_, got);
-        byte_buffer whole = std::move(rest_);
-        rest_.clear();
-        std::size_t const used = take(whole);
-        whole.erase(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(used));
-        if (!whole.empty()) rest_ = std::move(whole);
+        take_rest(now);
       }
-      if (*n < lent.span().size()) break;  // all that there was
     }
+    more_ = !all_read || (now.is_over() && !rest_.empty());
     corked_ = false;
     admit();
     flush();
   }
 
+  void take_rest(detail::turn& now) {
+    byte_buffer whole = std::move(rest_);
+    rest_.clear();
+    std::size_t const used = take(whole, now);
+    whole.erase(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(used));
+    if (!whole.empty()) rest_ = std::move(whole);
+  }
+
   /// Works through complete frames; gives the number of bytes that are done with.
-  std::size_t take(bytes_view unread) {
+  std::size_t take(bytes_view unread, detail::turn& now) {
     std::size_t used = 0;
-    while (!ended_ && used < unread.size()) {
+    while (!ended_ && used < unread.size() && !now.is_over()) {
       bytes_view const left = unread.subspan(used);
       auto step = protocol_.decode(left);
       if (auto* const item = step.has_item()) {
         used += item->used;
+        now.did_take(item->used);
         received(std::move(item->message), left.first(item->used));
       } else if (auto const* const skip = step.skips()) {
         used += skip->used;
+        now.did_take(skip->used);
         unreadable(left.first(skip->used), skip->why, false);
       } else if (auto const* const lost = step.is_lost()) {
         unreadable(left, lost->why, true);
@@ -641,12 +675,12 @@ class session {
   void requested(message&& m, bytes_view bytes, relation const& r) {
     if (!serve && !respond && !takes_pushes_) {
       tell(m, bytes, verdict::request, r, nullptr, nullptr, is_summed());
-      keep_push(std::move(m), true);
+      keep_push(std::move(m), bytes.size(), true);
       return passed_over();
     }
     strays_in_a_row_ = 0;
     tell(m, bytes, verdict::request, r);
-    if (!serve) return keep_push(std::move(m));
+    if (!serve) return keep_push(std::move(m), bytes.size());
     if (serving_ >= options_.requests_max) {
       return end(failure{kind::overloaded}.with_detail("the peer asks too much at once"));
     }
@@ -686,24 +720,24 @@ class session {
   void pushed(message&& m, bytes_view bytes, relation const& r) {
     strays_in_a_row_ = 0;
     tell(m, bytes, verdict::push, r);
-    keep_push(std::move(m));
+    keep_push(std::move(m), bytes.size());
   }
 
-  void keep_push(message m, bool stray = false) {
-    if (pushes_.size() >= options_.pushes_max) {
-      pushes_.pop_front();
+  void keep_push(message m, std::size_t bytes, bool stray = false) {
+    std::size_t dropped =
+        pushes_.keep(std::move(m), bytes, options_.pushes_max, options_.pushes_bytes_max);
+    for (; dropped != 0; --dropped) {
       time_point const now = clock_.now();
       notify(options_.events, push_dropped{options_.peer, stray || strays_.add(now)});
       if (strays_.summary_due(now)) tell_strays(now);
     }
-    pushes_.emplace_back(std::move(m));
-    pushed_.set();
+    if (!pushes_.empty()) pushed_.set();
   }
 
   void answered(message&& m, bytes_view bytes, relation const& r) {
     detail::slot* const s = awaiting(r.keys);
     bool const final = r.as == role::answer;
-    if (r.also_push) keep_push(m);
+    if (r.also_push) keep_push(m, bytes.size());
     if (s == nullptr) {
       if (r.also_push) {
         strays_in_a_row_ = 0;
@@ -792,11 +826,12 @@ class session {
   bool writing_ = false;  ///< `write_rest` is under way
   bool corked_ = false;
 
-  byte_buffer rest_;
+  byte_buffer rest_;   ///< read, and not worked through
+  bool more_ = false;  ///< the turn ended before all was read and worked through
   detail::stray_frames strays_;
   std::size_t strays_in_a_row_ = 0;
   std::size_t serving_ = 0;
-  detail::pooled_queue<message> pushes_;
+  detail::kept_pushes<message> pushes_;
   event pushed_;
   bool takes_pushes_ = false;  ///< somebody asked for one
 };

@@ -27,8 +27,18 @@ class session_options {
   std::size_t requests_max = 1024;
   /// Pushes that wait for `next_push`; beyond that the oldest is dropped.
   std::size_t pushes_max = 256;
+  /// The bytes of their frames; beyond that the oldest is dropped, and a push that is larger than
+  /// this is dropped itself. Requests that arrive where no `serve` is set are kept and bounded in
+  /// the same way.
+  std::size_t pushes_bytes_max = 1U << 20U;
   /// Bytes that wait to be sent; beyond that calls wait for room and reading from this peer pauses.
   std::size_t outbound_bytes_max = 1U << 20U;
+  /// Frames of the peer that are worked through in one turn of the loop; then timers and the other
+  /// peers have theirs. At least one is.
+  std::size_t frames_per_turn_max = 256;
+  /// Bytes that are read and worked through in one turn, to the end of a frame. What was read and
+  /// not worked through is kept: at most 64 KiB beside a frame that is not whole.
+  std::size_t bytes_per_turn_max = 65536;
   /// A peer that takes no byte for so long while some wait is disconnected (`timed_out`).
   duration write_stall_max = std::chrono::seconds{10};
   /// Frames in a row that are of no use: answers that nobody waits for, frames that cannot be read,

@@ -9,6 +9,7 @@
 
 #include <unistd.h>
 
+#include <chrono>
 #include <utility>
 
 namespace cleat::detail {
@@ -126,16 +127,13 @@ void poller::arm() {
   context_.get_executor().on_work_finished();
 }
 
-/// Whatever escapes from a chain: the next batch is waited for.
+/// Whatever escapes from a chain: the rest of the batch, or the next one, is waited for.
 class poller::rearm {
  public:
   explicit rearm(poller& p) noexcept : poller_(p) {}
   rearm(rearm const&) = delete;
   rearm& operator=(rearm const&) = delete;
-  ~rearm() {
-    poller_.batch_size_ = 0;
-    poller_.arm();
-  }
+  ~rearm() { poller_.arm(); }
 
  private:
   poller& poller_;
@@ -146,13 +144,28 @@ void poller::dispatch() {
   rearm const afterwards{*this};
   // A large batch is a sign of more; others in the queue of the context have waited long enough then.
   constexpr int rounds_max = 4;
-  constexpr int large = 8;
+  constexpr std::size_t large = 8;
+  // So long the timers of the context wait. The rest of the batch comes in its next turn: it is
+  // ready, so the set is.
+  constexpr std::chrono::milliseconds slice{1};
+  using time = std::chrono::steady_clock;  // of the machine, as the descriptors are
+  time::time_point until = time::time_point::max();
   for (int round = 0; round < rounds_max; ++round) {
-    int const n = ::epoll_wait(set_->native_handle(), batch_.data(), batch_max, 0);
-    if (n <= 0) break;
-    batch_size_ = static_cast<std::size_t>(n);
-    for (std::size_t i = 0; i < batch_size_; ++i) tell(i);
-    batch_size_ = 0;
+    if (next_ == batch_size_) {
+      next_ = batch_size_ = 0;
+      int const n = ::epoll_wait(set_->native_handle(), batch_.data(), batch_max, 0);
+      if (n <= 0) break;
+      batch_size_ = static_cast<std::size_t>(n);
+    }
+    std::size_t const n = batch_size_ - next_;
+    while (next_ < batch_size_) {
+      tell(next_++);
+      if (next_ == batch_size_) break;
+      auto const now = time::now();
+      if (until == time::time_point::max()) until = now + slice;
+      if (now >= until) return;
+    }
+    next_ = batch_size_ = 0;
     if (n < large || context_.stopped()) break;
   }
 }

@@ -157,6 +157,7 @@ class poller final : public boost::asio::execution_context::service {
   bool armed_ = false;
   std::array<epoll_event, batch_max> batch_;  ///< entries that are gone are null
   std::size_t batch_size_ = 0;
+  std::size_t next_ = 0;  ///< of the batch, to be told
 };
 
 }  // namespace cleat::detail
