@@ -130,7 +130,8 @@ class link {
 ///
 /// The first call makes the connection; those that come meanwhile go with it, each by its own
 /// deadline. When the connection has ended, those under way fail with the reason, and the next call
-/// makes a new one: a `retry` above is what reconnects. Destroying the service closes it.
+/// makes a new one: a `retry` above is what reconnects. Destroying the service closes it. The
+/// calls under way fail as `shut_down` then, and the options' events hear nothing more.
 ///
 /// A call costs no coroutine of its own. `attempt_started` and `attempt_ended` frame each call;
 /// `connect_ended` goes to the options' events.
