@@ -15,7 +15,7 @@
 #include <cleat/session/session_options.hpp>
 #include <cleat/session/slot_table.hpp>
 #include <cleat/session/stray_frames.hpp>
-#include <cleat/session/turn.hpp>
+#include <cleat/session/turn_limit.hpp>
 #include <cleat/transport/transport.hpp>
 
 #include <boost/intrusive/list.hpp>
@@ -520,7 +520,7 @@ class session {
   void read() {
     corked_ = true;
     clock::moment const all_of_it{clock_};
-    detail::turn now{options_.frames_per_turn_max, options_.bytes_per_turn_max};
+    detail::turn_limit now{options_.frames_per_turn_max, options_.bytes_per_turn_max};
     if (std::exchange(more_, false)) take_rest(now);
     bool all_read = false;
     detail::lent_memory const lent;
@@ -547,7 +547,7 @@ class session {
     flush();
   }
 
-  void take_rest(detail::turn& now) {
+  void take_rest(detail::turn_limit& now) {
     byte_buffer whole = std::move(rest_);
     rest_.clear();
     std::size_t const used = take(whole, now);
@@ -556,7 +556,7 @@ class session {
   }
 
   /// Works through complete frames; gives the number of bytes that are done with.
-  std::size_t take(bytes_view unread, detail::turn& now) {
+  std::size_t take(bytes_view unread, detail::turn_limit& now) {
     std::size_t used = 0;
     while (!ended_ && used < unread.size() && !now.is_over()) {
       bytes_view const left = unread.subspan(used);

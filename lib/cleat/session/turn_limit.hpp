@@ -6,9 +6,9 @@
 namespace cleat::detail {
 
 /// How much of what a peer sends is read and worked through before the others have their turn.
-class turn {
+class turn_limit {
  public:
-  turn(std::size_t frames_max, std::size_t bytes_max) noexcept
+  turn_limit(std::size_t frames_max, std::size_t bytes_max) noexcept
       : frames_left_(std::max<std::size_t>(frames_max, 1)),
         bytes_max_(std::max<std::size_t>(bytes_max, 1)) {}
 
