@@ -3,6 +3,8 @@
 
 #include <cleat/base/spawn.hpp>
 #include <cleat/runtime/server.hpp>
+#include <cleat/session/session.hpp>
+#include <toggle/protocol.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -304,4 +306,57 @@ BOOST_AUTO_TEST_CASE(stopped_after_a_shortage_it_says_that_it_was_shut_down) {
   f.time.advance(100ms);
   f.run_until_ended();
   BOOST_TEST((f.ended->why() == kind::shut_down));
+}
+
+BOOST_AUTO_TEST_CASE(who_half_closes_behind_its_requests_gets_their_answers) {
+  using session = cleat::session<toggle::protocol, any_stream>;
+  using toggle::message;
+  enum class way { answered, too_late };
+  for (way const how : {way::answered, way::too_late}) {
+    hand_time time;
+    int asked = 0;
+    auto answer = [&](message m) -> task<cleat::result<message>> {
+      ++asked;
+      auto const slept = co_await cleat::sleep_until(time.now() + 2s);
+      if (!slept) co_return slept.error();
+      co_return message::ack(m, true);
+    };
+    std::optional<failure> end;
+    auto serve = [&](any_stream s) -> task<> {
+      cleat::session_options options;
+      options.half_closed_max = how == way::answered ? 3s : 1s;
+      session with{std::move(s), toggle::protocol{}, options};
+      with.serve = answer;
+      end = co_await with.run();
+    };
+    server it{*cleat::network::of(time.context.get_executor())
+                   .listen(time.context.get_executor(), "127.0.0.1", 0),
+              serve};
+    cleat::spawn(time.context.get_executor(), it.run(), [](std::exception_ptr, failure const&) {});
+    asio::io_context elsewhere;
+    socket_type client{elsewhere};
+    client.connect({asio::ip::make_address_v4("127.0.0.1"), it.port()});
+    cleat::byte_buffer ask;
+    toggle::protocol const speaks;
+    for (std::string_view const id : {"0123456789abcdef", "0123456789abcde0"}) {
+      BOOST_TEST(speaks.encode(message::turn("lamp", id, true), ask).has_value());
+    }
+    asio::write(client, asio::buffer(ask.data(), ask.size()));
+    client.shutdown(socket_type::shutdown_send);
+    time.run_until([&] { return asked == 2; });
+    time.poll();
+    for (int i = 0; i < 50 && !end; ++i) {
+      time.advance(100ms);
+      time.poll();
+    }
+    std::string got;
+    boost::system::error_code code;
+    asio::read(client, asio::dynamic_buffer(got), code);
+    BOOST_TEST(code == asio::error::eof);
+    BOOST_TEST((got.find("cdef") != std::string::npos) == (how == way::answered));
+    BOOST_TEST((got.find("cde0") != std::string::npos) == (how == way::answered));
+    BOOST_TEST((end && end->why() == kind::closed));
+    it.stop();
+    time.poll();
+  }
 }

@@ -106,12 +106,12 @@ class link {
   }
 
   [[nodiscard]] bool takes_calls() const noexcept {
-    return conversation_ && !conversation_->ended();
+    return conversation_ && conversation_->takes_calls();
   }
   [[nodiscard]] session_type& conversation() noexcept { return *conversation_; }
 
   void close() noexcept {
-    if (!takes_calls()) return;
+    if (!conversation_ || conversation_->ended()) return;
     conversation_->close();
     stop_.emit(boost::asio::cancellation_type::all);
   }

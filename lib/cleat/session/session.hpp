@@ -55,6 +55,8 @@ namespace cleat {
 ///   that cannot be read and bears the number of a call fails that call (`keys_of_unreadable`).
 /// - The reader pauses only while this peer's own outbound bytes are over their limit. Calls take at
 ///   most half of them, so that asking much never holds up the answers.
+/// - A peer that closes its direction (it sends nothing more) gets the answers to what it asked, within
+///   `half_closed_max`; calls to it fail as `closed` at once. Then the session ends as `closed`.
 /// - One turn of the loop works through a bounded number of the peer's frames and bytes; then
 ///   everybody else has a turn (`frames_per_turn_max`, `bytes_per_turn_max`).
 /// - `close` ends it: what is under way fails as `shut_down`.
@@ -107,6 +109,10 @@ class session {
       flush();
       if (serve && !ended_) read();  // who connects usually asks at once
       while (!ended_) {
+        if (half_closed_) {
+          co_await finish_answers();
+          continue;
+        }
         if (out_.size() > options_.outbound_bytes_max) {
           co_await drain();
           continue;
@@ -167,6 +173,7 @@ class session {
     takes_pushes_ = true;
     while (pushes_.empty()) {
       if (ended_) co_return *ended_;
+      if (half_closed_) co_return *half_closed_;
       auto const woken = co_await pushed_.wait(deadline);
       if (!woken) co_return woken.error();
     }
@@ -184,6 +191,8 @@ class session {
   void close(failure const& why) noexcept { end(why); }
 
   [[nodiscard]] bool ended() const noexcept { return ended_ != nullptr; }
+  /// Whether a call would be sent: it has not ended, and the peer has not closed its direction.
+  [[nodiscard]] bool takes_calls() const noexcept { return !ended_ && !half_closed_; }
   /// Calls whose answers are awaited, and calls that were given up and not answered yet.
   [[nodiscard]] std::size_t pending() const noexcept { return slots_.live() + waiting_.size(); }
   [[nodiscard]] std::size_t unanswered() const noexcept { return slots_.buried(); }
@@ -207,6 +216,18 @@ class session {
     if (!drained) end(failure{kind::shut_down});  // cancelled
   }
 
+  /// The peer sends nothing more: waits until what it asked is answered and all has left.
+  task<> finish_answers() {
+    time_point const until = saturated_add(clock_.now(), options_.half_closed_max);
+    while (!ended_ && (serving_ != 0 || !out_.empty())) {
+      auto const woken = co_await drained_.wait(until);
+      if (woken) continue;
+      bool const late = woken.error().why() == kind::timed_out;
+      end(late ? *half_closed_ : failure{kind::shut_down});
+    }
+    if (!ended_) end(*half_closed_);
+  }
+
   /// Gives up the turn. Apart for the same reason.
   static task<> let_others() { co_await give_way{}; }
 
@@ -221,6 +242,7 @@ class session {
   /// A call begins.
   void enter(exchange& e) {
     if (ended_) return e.finish(ended_->with(certainty::not_sent));
+    if (half_closed_) return e.finish(half_closed_->with(certainty::not_sent));
     e.began_ = clock_.now();
     if (e.began_ >= e.call_.deadline())
       return e.finish(failure{kind::timed_out, certainty::not_sent});
@@ -273,12 +295,11 @@ class session {
     }
     detail::slot& s = *std::exchange(e.slot_, nullptr);
     if (s.begin >= out_.sent()) {  // not a byte of it has left
-      if (ended_) {
+      if (!takes_calls()) {
         notify(e.call_.events, frame_sent{&e.call_, e.id_, out_.between(s.begin, s.end), &why,
                                           clock_.now() - e.began_});
-      } else {
-        withdraw(s);
       }
+      if (!ended_) withdraw(s);
       slots_.remove(s);
       return e.finish_later(why.with(certainty::not_sent));
     }
@@ -290,7 +311,7 @@ class session {
     }
     slots_.bury(s);
     e.finish_later(why);
-    if (!ended_ && slots_.buried() > options_.unanswered_max) {
+    if (takes_calls() && slots_.buried() > options_.unanswered_max) {
       end(failure{kind::timed_out}.with_detail("the peer left too many requests unanswered"));
     }
   }
@@ -527,7 +548,8 @@ class session {
     while (!all_read && !ended_ && now.may_read() && out_.size() <= options_.outbound_bytes_max) {
       auto const n = stream_.read(lent.span());
       if (!n) {
-        end(n.error());
+        input_ended(n.error());
+        all_read = true;
         break;
       }
       now.did_read(*n);
@@ -545,6 +567,16 @@ class session {
     corked_ = false;
     admit();
     flush();
+  }
+
+  /// Nothing more is received. A peer that has closed only its own direction still gets what it
+  /// waits for.
+  void input_ended(failure const& why) {
+    bool const owes = serving_ != 0 || ((serve || respond) && !out_.empty());
+    if (why.why() != kind::closed || !owes || scope_ == nullptr) return end(why);
+    half_closed_ = std::make_unique<failure>(why);
+    fail_calls(why);
+    pushed_.set();
   }
 
   void take_rest(detail::turn_limit& now) {
@@ -701,6 +733,7 @@ class session {
       broken();
     }
     --serving_;
+    if (half_closed_ && serving_ == 0) drained_.set();
   }
 
   /// However many bytes wait: there are at most `requests_max` answers, and the reader pauses.
@@ -787,17 +820,22 @@ class session {
   // ---- the end
   // -----------------------------------------------------------------------------------------------------
 
-  void end(failure const& why) noexcept {
-    if (ended_) return;
-    ended_ = std::make_unique<failure>(why);
-    timer_.unset();
-    stream_.close();
+  /// All calls end for this reason.
+  void fail_calls(failure const& why) {
     for (detail::slot* s = slots_.first(); s != nullptr;) {
       detail::slot* const after = s->next();
       if (s->by != nullptr) leave(*static_cast<exchange*>(s->by), why);
       s = after;
     }
     while (!waiting_.empty()) leave(next_waiting(), why);
+  }
+
+  void end(failure const& why) noexcept {
+    if (ended_) return;
+    ended_ = std::make_unique<failure>(why);
+    timer_.unset();
+    stream_.close();
+    fail_calls(why);
     pushed_.set();
     drained_.set();
     if (scope_ != nullptr) scope_->cancel();
@@ -812,6 +850,7 @@ class session {
   std::uint64_t number_;
   scope* scope_ = nullptr;
   std::unique_ptr<failure const> ended_;
+  std::unique_ptr<failure const> half_closed_;  ///< the peer sends nothing more
   std::exception_ptr thrown_;
 
   detail::slot_table slots_;

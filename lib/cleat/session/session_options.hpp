@@ -39,6 +39,8 @@ class session_options {
   /// Bytes that are read and worked through in one turn, to the end of a frame. What was read and
   /// not worked through is kept: at most 64 KiB beside a frame that is not whole.
   std::size_t bytes_per_turn_max = 65536;
+  /// How long a peer that has closed its direction of the connection is still answered.
+  duration half_closed_max = std::chrono::seconds{10};
   /// A peer that takes no byte for so long while some wait is disconnected (`timed_out`).
   duration write_stall_max = std::chrono::seconds{10};
   /// Frames in a row that are of no use: answers that nobody waits for, frames that cannot be read,
