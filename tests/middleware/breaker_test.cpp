@@ -318,7 +318,10 @@ BOOST_AUTO_TEST_CASE(opens_tries_and_closes_and_tells_each) {
   BOOST_TEST((no.why() == kind::overloaded));
   BOOST_TEST((no.sure() == certainty::not_sent));
   BOOST_TEST((no.retry_after() == 700ms));
-  BOOST_TEST(no.message() == "a limit was reached (breaker open); nothing was sent");
+  BOOST_TEST(
+      no.message() ==
+      "a limit was reached (breaker open after 2 failures, the last: refused), to be asked again "
+      "after 700 ms; nothing was sent");
   BOOST_TEST(s.asked == 2);
 
   time.run_for(700ms);

@@ -102,6 +102,14 @@ class answer_window {
     by_age_.push_back(it->second);
   }
 
+  /// An answer will be recorded: until `is_recorded` it is not forgettable.
+  void expect() noexcept { ++expected_; }
+  void is_recorded() noexcept { --expected_; }
+  /// Whether it holds no answer that could be given, and expects none.
+  [[nodiscard]] bool is_forgettable(time_point now) const noexcept {
+    return expected_ == 0 && (by_age_.last() == nullptr || is_old(*by_age_.last(), now));
+  }
+
   /// How many answers it holds; some may be too old to be given.
   [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
 
@@ -125,6 +133,7 @@ class answer_window {
   class order {
    public:
     [[nodiscard]] entry* first() const noexcept { return first_; }
+    [[nodiscard]] entry* last() const noexcept { return last_; }
     void push_back(entry& e) noexcept {
       e.*Links = links{last_, nullptr};
       (last_ != nullptr ? (last_->*Links).after : first_) = &e;
@@ -157,6 +166,7 @@ class answer_window {
 
   std::size_t answers_max_;
   duration keeps_;
+  std::size_t expected_ = 0;
   std::unordered_map<operation_key, entry, operation_key::hash, operation_key::equal> entries_;
   order<&entry::use> by_use_;
   order<&entry::age> by_age_;

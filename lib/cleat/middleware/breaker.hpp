@@ -62,10 +62,16 @@ class guarded final : public in_place {
  public:
   using judge = std::function<peer_health(failure const&)>;
 
-  guarded(circuit& by, judge const& judged_by, Request&& q, call const& c, Next& next)
-      : circuit_(by), judge_(judged_by), next_(next), request_(std::move(q)), call_(c) {}
+  guarded(circuit* shared, per_peer<circuit>& circuits, judge const& judged_by, Request&& q,
+          call const& c, Next& next)
+      : circuit_(shared),
+        circuits_(circuits),
+        judge_(judged_by),
+        next_(next),
+        request_(std::move(q)),
+        call_(c) {}
   ~guarded() {
-    if (pass_) circuit_.abandoned(*pass_);
+    if (pass_) circuit_->abandoned(*pass_);
   }
 
   [[nodiscard]] static constexpr bool await_ready() noexcept { return false; }
@@ -73,9 +79,18 @@ class guarded final : public in_place {
   bool await_suspend(std::coroutine_handle<Promise> h) {
     time_point const now = call_.now();
     expired_ = now >= call_.deadline();
-    circuit::admission const a = circuit_.admit(now);
+    if (circuit_ == nullptr) circuit_ = circuits_.of(call_.peer, now);
+    if (circuit_ == nullptr) {
+      reject(circuits_.refusal(), {});
+      return false;
+    }
+    circuit::admission const a = circuit_->admit(now);
     if (!a.let_through) {
-      reject(a.wait);
+      auto const ms = std::chrono::ceil<failure::duration>(a.wait);
+      reject(failure{kind::overloaded, certainty::not_sent}
+                 .with_detail("breaker open" + circuit_->cause())
+                 .with_retry_after(ms),
+             a.wait);
       return false;
     }
     pass_ = a.with;
@@ -108,11 +123,8 @@ class guarded final : public in_place {
   void tell(action what, failure const* why, duration elapsed) const noexcept {
     notify(call_.events, layer_acted{call_, what, why, elapsed});
   }
-  void reject(duration wait) {
-    auto const ms = std::chrono::ceil<failure::duration>(wait);
-    rejected_ = failure{kind::overloaded, certainty::not_sent}
-                    .with_detail("breaker open")
-                    .with_retry_after(ms);
+  void reject(failure const& why, duration wait) {
+    rejected_ = why;
     tell(action::breaker_rejected, &*rejected_, wait);
   }
   /// Gives the pass back, at most once.
@@ -124,11 +136,11 @@ class guarded final : public in_place {
     return how(p);
   }
   void succeeded() {
-    auto const t = give_back([&](auto const& p) { return circuit_.succeeded(p, call_.now()); });
+    auto const t = give_back([&](auto const& p) { return circuit_->succeeded(p, call_.now()); });
     if (t.what == circuit::turn::to::closed) tell(action::breaker_closed, nullptr, t.time);
   }
   void failed(failure const& why) {
-    auto const t = give_back([&](auto const& p) { return circuit_.failed(p, call_.now()); });
+    auto const t = give_back([&](auto const& p) { return circuit_->failed(p, call_.now(), why); });
     if (t.what == circuit::turn::to::opened) tell(action::breaker_opened, &why, t.time);
   }
   void ended(failure const& why) {
@@ -140,7 +152,7 @@ class guarded final : public in_place {
       case peer_health::unknown:
         // Here, since whoever awaits may keep us longer than the call lasts.
         static_cast<void>(give_back([&](auto const& p) {
-          circuit_.abandoned(p);
+          circuit_->abandoned(p);
           return circuit::turn{};
         }));
     }
@@ -154,7 +166,8 @@ class guarded final : public in_place {
     failed(failure{kind::invalid}.with_detail("an exception left a layer"));
   }
 
-  circuit& circuit_;
+  circuit* circuit_;  ///< its own, or from the beginning of the call that of its peer
+  per_peer<circuit>& circuits_;
   judge const& judge_;
   Next& next_;
   Request request_;
@@ -170,11 +183,12 @@ class guarded final : public in_place {
 /// A circuit breaker: stops asking a peer that is in trouble, and tries again from time to time.
 /// See `circuit` for how.
 ///
-/// What it does not let through fails at once as `overloaded`, `not_sent`, "breaker open", with the
-/// time until the next trial as `retry_after` (zero while trials are under way). So a `retry`
+/// What it does not let through fails at once as `overloaded`, `not_sent`, "breaker open after 5
+/// failures, the last: refused", with the time until the next trial as `retry_after` (zero while trials are under way). So a `retry`
 /// outside it waits for the trial if the call's deadline is later, and gives up at once if not.
 ///
-/// Each peer has its own circuit (see `per_peer`), unless one is shared. What counts is said by
+/// Each peer has its own circuit (see `per_peer`), unless one is shared. A new peer fails in the same
+/// way while `peers_max` others have calls under way or failures that are not forgiven. What counts is said by
 /// `health_by`, or by `counts`. A call that is cancelled, or whose deadline had passed before it
 /// began, counts neither way; if it was a trial, the next call is one. A trial without a deadline
 /// that never ends keeps its place for as long. An exception of `next` counts as a failure.
@@ -223,6 +237,11 @@ class breaker : public stage {
     s.successes = successes;
     return std::move(*this).set(s);
   }
+  /// So many peers have a circuit of their own; see `per_peer`.
+  [[nodiscard]] breaker peers_max(std::size_t n) && {
+    circuits_ = per_peer<circuit>{circuits_.with(), n};
+    return std::move(*this);
+  }
   /// What a failure says of the peer, instead of `health_by`. Is not asked about `cancelled`.
   [[nodiscard]] breaker counts(judge by) && {
     judge_ = std::move(by);
@@ -237,8 +256,7 @@ class breaker : public stage {
 
   template <class Request, class Next>
   auto operator()(Request q, call const& c, Next& next) {
-    circuit& by = shared_ ? *shared_ : circuits_.of(c.peer);
-    return detail::guarded<Request, Next>{by, judge_, std::move(q), c, next};
+    return detail::guarded<Request, Next>{shared_.get(), circuits_, judge_, std::move(q), c, next};
   }
 
   /// "breaker(5 in a row, open 5 s)", "breaker(50% of 20 or more in 10 s, open 5 s)".
@@ -257,7 +275,7 @@ class breaker : public stage {
 
  private:
   [[nodiscard]] breaker set(circuit::settings const& s) && {
-    circuits_ = per_peer<circuit>{s};
+    circuits_ = per_peer<circuit>{s, circuits_.peers_max()};
     return std::move(*this);
   }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cleat/base/failure.hpp>
 #include <cleat/base/time.hpp>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace cleat {
 
@@ -33,6 +35,10 @@ class outcome_window {
   void clear() noexcept {
     counts_ = {};
     all_ = {};
+  }
+  /// Whether no failure is in it, at this time.
+  [[nodiscard]] bool is_clear(time_point now) const noexcept {
+    return all_.failures == 0 || now.time_since_epoch() / slot_ - at_ >= slots;
   }
   [[nodiscard]] std::uint64_t calls() const noexcept { return all_.calls; }
   [[nodiscard]] std::uint64_t failures() const noexcept { return all_.failures; }
@@ -145,6 +151,7 @@ class circuit {
       ++trials_;
       a.with.trial_ = true;
     }
+    ++under_way_;
     a.with.generation_ = generation_;
     a.let_through = true;
     return a;
@@ -167,11 +174,14 @@ class circuit {
   }
 
   /// The peer or the way to it is in trouble.
-  turn failed(pass const& p, time_point now) noexcept {
+  turn failed(pass const& p, time_point now,
+              failure const& why = failure{kind::timed_out}) noexcept {
     leave(p);
     if (p.generation_ != generation_) return {};
+    why_ = why.why();
     if (state_ == state::half_open) {
       open_for_ = open_for_ > with_.open_max / 2 ? with_.open_max : open_for_ * 2;
+      ++failures_;
       return open(now);
     }
     ++in_a_row_;
@@ -179,14 +189,27 @@ class circuit {
     if (!too_many()) return {};
     open_for_ = with_.open_for;
     since_ = now;
+    failures_ = with_.failures != 0 && in_a_row_ >= with_.failures ? in_a_row_ : window_.failures();
     return open(now);
   }
 
   /// The call ended and says nothing of the peer, or was never finished.
   void abandoned(pass const& p) noexcept { leave(p); }
 
+  /// Why it is not closed, for people: " after 5 failures, the last: refused". Empty if it is.
+  [[nodiscard]] std::string cause() const {
+    if (state_ == state::closed) return {};
+    return " after " + std::to_string(failures_) +
+           (failures_ == 1 ? " failure: " : " failures, the last: ") + std::string{to_string(why_)};
+  }
+
   /// An open one stays open after its time, until somebody asks.
   [[nodiscard]] state current() const noexcept { return state_; }
+  /// Whether it is closed, remembers no failure, and no call is under way.
+  [[nodiscard]] bool is_forgettable(time_point now) const noexcept {
+    return state_ == state::closed && in_a_row_ == 0 && under_way_ == 0 &&
+           (with_.ratio <= 0 || window_.is_clear(now));
+  }
   /// Trials under way.
   [[nodiscard]] unsigned trials() const noexcept { return trials_; }
   [[nodiscard]] settings const& with() const noexcept { return with_; }
@@ -199,6 +222,7 @@ class circuit {
     return t;
   }
   void leave(pass const& p) noexcept {
+    --under_way_;
     if (p.trial_) --trials_;
   }
   void change_to(state s) noexcept {
@@ -224,6 +248,9 @@ class circuit {
   unsigned in_a_row_ = 0;         ///< closed: failures since the last success
   unsigned successes_ = 0;        ///< half open: trials that succeeded
   unsigned trials_ = 0;           ///< under way, whenever they began
+  std::size_t under_way_ = 0;     ///< calls that were let through, trials among them
+  std::uint64_t failures_ = 0;    ///< not closed: those that opened it, and of trials since
+  kind why_ = kind::timed_out;    ///< of the last failure
   duration open_for_{};           ///< the last time
   time_point until_{};            ///< open: so long
   time_point since_{};            ///< not closed: since then

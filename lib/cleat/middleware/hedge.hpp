@@ -108,7 +108,7 @@ class hedge : public stage {
     return std::move(*this).quantile(s);
   }
   [[nodiscard]] hedge quantile(latency_window::settings const& s) && {
-    windows_ = per_peer<latency_window>{s};
+    windows_ = per_peer<latency_window>{s, windows_.peers_max()};
     fixed_.reset();
     return std::move(*this);
   }
@@ -125,7 +125,14 @@ class hedge : public stage {
   /// A budget for each peer with these settings: each repeatable call deposits, each second attempt
   /// takes a token.
   [[nodiscard]] hedge budget(retry_budget::settings s) && {
-    budgets_ = per_peer<retry_budget>{s};
+    budgets_ = per_peer<retry_budget>{s, budgets_.peers_max()};
+    return std::move(*this);
+  }
+  /// So many peers have latencies and a budget of their own; see `per_peer`. A new one beyond is not
+  /// hedged.
+  [[nodiscard]] hedge peers_max(std::size_t n) && {
+    windows_ = per_peer<latency_window>{windows_.with(), n};
+    budgets_ = per_peer<retry_budget>{budgets_.with(), n};
     return std::move(*this);
   }
   /// One budget for all peers, and for whatever else shares it on this executor. With that of a
@@ -146,13 +153,11 @@ class hedge : public stage {
 
   template <class Request, class Next>
   task<result<response_of<Next>>> operator()(Request q, call c, Next& next) {
-    if (!c.repeatable) return alone(next, std::move(q), c, nullptr, nullptr);
-    retry_budget& budget = shared_ ? *shared_ : budgets_.of(c.peer);
-    latency_window* const window = fixed_ ? nullptr : &windows_.of(c.peer);
-    std::optional<duration> const delay = delay_by(window);
+    if (!c.repeatable) return alone(next, std::move(q), c);
+    std::optional<duration> const delay = delay_for(c);
     if (!delay || saturated_add(c.now(), *delay) >= c.deadline())
-      return alone(next, std::move(q), c, &budget, window);
-    return raced(next, std::move(q), c, budget, window, *delay);
+      return alone(next, std::move(q), c);
+    return raced(next, std::move(q), c, *delay);
   }
 
   /// "hedge(p95)", "hedge(p99.9, at first 50 ms)", "hedge(after 50 ms, shared budget)".
@@ -186,27 +191,39 @@ class hedge : public stage {
   }
 
   /// After how long the second attempt is to be sent, if ever.
-  [[nodiscard]] std::optional<duration> delay_by(latency_window const* window) const noexcept {
-    std::optional<duration> delay = fixed_;
-    if (window != nullptr) delay = window->quantile();
+  [[nodiscard]] std::optional<duration> delay_for(call const& c) {
+    if (fixed_) return fixed_;
+    auto const* const window = windows_.of(c.peer, c.now());
+    auto const delay = window != nullptr ? window->quantile() : std::nullopt;
     return delay ? delay : at_first_;
   }
 
+  // Looked up each time: it may have been forgotten, and be another one.
+  [[nodiscard]] retry_budget* budget_of(call const& c, time_point now) {
+    return shared_ ? shared_.get() : budgets_.of(c.peer, now);
+  }
+  void deposit(call const& c) {
+    if (!c.repeatable) return;
+    if (auto* const budget = budget_of(c, c.now())) budget->deposit();
+  }
+  void learn(call const& c, time_point now, duration latency) {
+    if (fixed_ || !c.repeatable) return;
+    if (auto* const window = windows_.of(c.peer, now)) window->add(latency);
+  }
+
   template <class Request, class Next>
-  static task<result<response_of<Next>>> alone(Next& next, Request q, call c, retry_budget* budget,
-                                               latency_window* window) {
-    if (budget != nullptr) budget->deposit();
+  task<result<response_of<Next>>> alone(Next& next, Request q, call c) {
+    deposit(c);
     time_point const began = c.now();
     auto r = co_await next(std::move(q), c);
-    if (r && window != nullptr) window->add(c.now() - began);
+    if (r) learn(c, c.now(), c.now() - began);
     co_return r;
   }
 
   template <class Request, class Next>
-  static task<result<response_of<Next>>> raced(Next& next, Request q, call c, retry_budget& budget,
-                                               latency_window* window, duration delay) {
+  task<result<response_of<Next>>> raced(Next& next, Request q, call c, duration delay) {
     using race = detail::race<response_of<Next>>;
-    budget.deposit();
+    deposit(c);
     environment& env = co_await this_chain::environment;
     race both;
     Request again = q;
@@ -222,7 +239,8 @@ class hedge : public stage {
     }
     time_point const now = c.now();
     if (late && !env.cancelled() && now < c.deadline()) {
-      if (budget.withdraw(now)) {
+      auto* const budget = budget_of(c, now);
+      if (budget != nullptr && budget->withdraw(now)) {
         sent = now;
         notify(c.events, layer_acted{second_of(c), action::hedge_sent, nullptr, now - began});
         both.started();
@@ -245,8 +263,8 @@ class hedge : public stage {
     bool const second_won = both.won_by(race::second);
     if (second_won)
       notify(c.events, layer_acted{second_of(c), action::hedge_won, nullptr, ended - sent});
-    if (window != nullptr && (second_won || both.won_by(race::first)))
-      window->add(second_won ? at_least(ended - began, delay) : ended - began);
+    if (second_won || both.won_by(race::first))
+      learn(c, c.now(), second_won ? at_least(ended - began, delay) : ended - began);
     co_return std::move(both).take();
   }
 

@@ -34,19 +34,28 @@ class operations_base {
 template <class Response>
 class operations final : public operations_base {
  public:
-  operations(answer_bounds b, bool one_window, std::size_t flights_max)
-      : answers_(b), one_window_(one_window), flights_max_(flights_max) {}
+  operations(answer_bounds b, bool one_window, std::size_t flights_max, std::size_t peers_max)
+      : answers_(b, peers_max), one_window_(one_window), flights_max_(flights_max) {}
 
   class seat;
 
-  /// The answers of this peer. (Beyond the bound of peers several share one.)
-  [[nodiscard]] answer_window<result<Response>>& answers_of(std::string_view peer) {
-    return answers_.of(one_window_ ? std::string_view{} : peer);
+  using window = answer_window<result<Response>>;
+
+  /// The answers of this peer; null if it is a new one and there is no room.
+  [[nodiscard]] window* answers_of(std::string_view peer, time_point now) {
+    return answers_.of(one_window_ ? std::string_view{} : peer, now);
   }
+  [[nodiscard]] failure refusal() const { return answers_.refusal(); }
 
  private:
   /// An operation under way: one call asks, others wait for what it hears.
   struct flight {
+    explicit flight(window& w) noexcept : answers(w) { answers.expect(); }
+    flight(flight const&) = delete;
+    flight& operator=(flight const&) = delete;
+    ~flight() { answers.is_recorded(); }
+
+    window& answers;       ///< which is not forgotten meanwhile
     seat* asks = nullptr;  ///< null: whoever asked is gone with its execution context
     seat* first = nullptr;
     seat* last = nullptr;
@@ -67,13 +76,14 @@ class operations final : public operations_base {
 template <class Response>
 class operations<Response>::seat {
  public:
-  /// Asks itself, waits for another one that asks, or has no place.
-  seat(operations& in, call const& c)
+  /// Asks itself, waits for another one that asks, or has no place. `answers` are those of its peer.
+  seat(operations& in, window& answers, call const& c)
       : in_(in), deadline_(c.deadline()), repeatable_(c.repeatable) {
     auto found = in.flights_.find(operation_key::view{c.peer, c.operation});
     if (found == in.flights_.end()) {
       if (in.flights_.size() >= in.flights_max_) return;
-      found = in.flights_.try_emplace(operation_key{std::string{c.peer}, c.operation}).first;
+      found =
+          in.flights_.try_emplace(operation_key{std::string{c.peer}, c.operation}, answers).first;
     }
     key_ = &found->first;
     flight_ = &found->second;
@@ -112,8 +122,7 @@ class operations<Response>::seat {
       give_all(r);
       auto node = in_.flights_.extract(position());
       flight_ = nullptr;
-      auto& answers = in_.answers_of(node.key().peer);
-      answers.record(std::move(node.key()), r, now);
+      node.mapped().answers.record(std::move(node.key()), r, now);
       return r;
     }
     failure const heard = r.error();
@@ -124,7 +133,7 @@ class operations<Response>::seat {
     // Whether it was carried out nobody knows, and it must not be tried.
     if (why.sure() == certainty::maybe_executed && !flight_->repeatable) {
       try {
-        in_.answers_of(key_->peer).record(operation_key{*key_}, for_others(why), now);
+        flight_->answers.record(operation_key{*key_}, for_others(why), now);
       } catch (...) {  // NOLINT(bugprone-empty-catch): no memory, so it is forgotten
       }
     }
@@ -229,8 +238,9 @@ inline constexpr char tag_of = 0;
 /// - When the call that asks is cancelled, or its deadline passes, the first of those that joined
 /// asks instead, unless the operation may have been executed and one of the two must not be
 /// repeated. Those that may not ask fail as `shut_down` or `timed_out`, `maybe_executed`.
-/// - Beyond 10,000 operations under way, calls fail as `overloaded`, `not_sent`: to let them through
-/// would be to break the promise unseen.
+/// - Beyond 10,000 operations under way, and for a new peer while `peers_max` others have answers that
+/// are kept, calls fail as `overloaded`, `not_sent`: to let them through, or to forget an answer of
+/// somebody else, would be to break the promise unseen.
 ///
 /// A response must be copyable. It remembers as long as it lives, and not over a restart. (Answers
 /// as for the `Idempotency-Key` of HTTP interfaces, joining as in Go's `singleflight`.)
@@ -250,6 +260,11 @@ class idempotent : public stage {
   /// How long each is kept from when it was recorded, however often it is asked for; at most 24 h.
   [[nodiscard]] idempotent keeps(duration d) && {
     bounds_.keeps = std::clamp(d, duration::zero(), answer_bounds::keeps_limit);
+    return std::move(*this);
+  }
+  /// So many peers have a window of their own; see `per_peer`.
+  [[nodiscard]] idempotent peers_max(std::size_t n) && {
+    peers_max_ = n;
     return std::move(*this);
   }
   /// One window for all peers: `answers_max` is then a bound of all answers together.
@@ -274,12 +289,14 @@ class idempotent : public stage {
   task<result<response_of<Next>>> operator()(Request q, call c, Next& next) {
     using response = response_of<Next>;
     auto& known = of<response>();
-    if (auto const before = known.answers_of(c.peer).find({c.peer, c.operation}, c.now())) {
+    auto* const answers = known.answers_of(c.peer, c.now());
+    if (answers == nullptr) co_return known.refusal();
+    if (auto const before = answers->find({c.peer, c.operation}, c.now())) {
       result<response> again = before->answer;
       notify(c.events, layer_acted{c, action::idempotent_replayed, nullptr, before->age});
       co_return again;
     }
-    typename detail::operations<response>::seat mine{known, c};
+    typename detail::operations<response>::seat mine{known, *answers, c};
     if (!mine.has_place()) {
       co_return failure{kind::overloaded, certainty::not_sent}.with_detail(
           "too many operations under way");
@@ -322,8 +339,8 @@ class idempotent : public stage {
     auto it = std::find_if(known_.begin(), known_.end(),
                            [&](of_a_type const& each) { return each.response == tag; });
     if (it == known_.end()) {
-      it = known_.insert(
-          it, of_a_type{tag, std::make_unique<operations>(bounds_, one_window_, flights_max_)});
+      it = known_.insert(it, of_a_type{tag, std::make_unique<operations>(
+                                                bounds_, one_window_, flights_max_, peers_max_)});
     }
     return static_cast<operations&>(*it->operations);
   }
@@ -331,6 +348,7 @@ class idempotent : public stage {
   answer_bounds bounds_;
   bool one_window_ = false;
   std::size_t flights_max_ = 10'000;
+  std::size_t peers_max_ = 10'000;
   std::vector<of_a_type> known_;
 };
 

@@ -55,6 +55,8 @@ class latency_window {
     return middle_of(at_);
   }
 
+  /// Always: without one nothing is hedged that would not be with it, but for `at_first`.
+  [[nodiscard]] static bool is_forgettable(time_point /*now*/) noexcept { return true; }
   /// Samples in the window.
   [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
   [[nodiscard]] settings const& with() const noexcept { return with_; }

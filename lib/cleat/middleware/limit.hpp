@@ -80,22 +80,29 @@ class limited final : public relay<limited<Request, Next>> {
   using awaitable = decltype(std::declval<Next&>()(std::declval<Request>(), std::declval<call>()));
 
  public:
-  limited(waiting_line& line, std::size_t bytes, Request&& q, call const& c, Next& next)
-      : line_(line), next_(next), request_(std::move(q)), call_(c), place_(line, bytes) {}
+  limited(waiting_line* shared, per_peer<waiting_line>& lines, std::size_t bytes, Request&& q,
+          call const& c, Next& next)
+      : shared_(shared),
+        lines_(lines),
+        next_(next),
+        request_(std::move(q)),
+        call_(c),
+        bytes_(bytes) {}
 
   bool step() {
     if (below_) return true;
     if (!turn_) {
-      auto const answer = place_.enter();
+      waiting_line* const line = shared_ != nullptr ? shared_ : lines_.of(call_.peer, call_.now());
+      if (line == nullptr) return refused(lines_.refusal());
+      place_.emplace(*line, bytes_);
+      auto const answer = place_->enter();
       if (answer == waiting_line::answer::waits) {
         notify(call_.events, layer_acted{call_, action::limit_queued});
         since_ = call_.now();
-        turn_.emplace([&] { return turn(place_, call_.deadline()); });
+        turn_.emplace([&] { return turn(*place_, call_.deadline()); });
         if (this->wait_for(*turn_)) return false;
       } else if (answer != waiting_line::answer::under_way) {
-        failed_ = not_let_in(line_.with(), answer);
-        notify(call_.events, layer_acted{call_, action::limit_rejected, &*failed_});
-        return true;
+        return refused(not_let_in(line->with(), answer));
       }
     }
     if (turn_ && !has_its_place()) return true;
@@ -104,13 +111,18 @@ class limited final : public relay<limited<Request, Next>> {
   }
 
   result<response_of<Next>> await_resume() {
-    place_.leave();  // whoever awaits may keep us longer
+    if (place_) place_->leave();  // whoever awaits may keep us longer
     this->rethrow();
     if (failed_) return *failed_;
     return below_->resume();
   }
 
  private:
+  bool refused(failure const& why) {
+    failed_ = why;
+    notify(call_.events, layer_acted{call_, action::limit_rejected, &*failed_});
+    return true;
+  }
   bool has_its_place() {
     auto const in_vain = turn_->resume();
     if (!in_vain) return true;
@@ -124,11 +136,13 @@ class limited final : public relay<limited<Request, Next>> {
     return false;
   }
 
-  waiting_line& line_;
+  waiting_line* shared_;
+  per_peer<waiting_line>& lines_;
   Next& next_;
   Request request_;
   call call_;
-  waiting_line::place place_;
+  std::size_t bytes_;
+  std::optional<waiting_line::place> place_;
   time_point since_{};
   std::optional<held<turn>> turn_;
   std::optional<failure> failed_;
@@ -152,8 +166,8 @@ class weightless {
 /// a bound that makes everybody wait only moves the trouble.
 ///
 /// Failures, all `not_sent`, `next` was not asked:
-/// - `overloaded`: no place and no room to wait; or too many bytes; or dropped from the queue. The
-///   detail says which bound. `retry` does not try it again.
+/// - `overloaded`: no place and no room to wait; or too many bytes; or dropped from the queue; or a
+///   new peer while `peers_max` others have calls under way. The detail says which bound. `retry` does not try it again.
 /// - `invalid`: the request alone has more bytes than the bound.
 /// - `timed_out`, `cancelled` while waiting.
 ///
@@ -172,6 +186,11 @@ class limit : public stage {
     settings_.waiting_max = places;
     return std::move(*this).again();
   }
+  /// So many peers have a bound of their own; see `per_peer`.
+  [[nodiscard]] limit peers_max(std::size_t n) && {
+    peers_max_ = n;
+    return std::move(*this).again();
+  }
   /// When the queue is full, the call that has waited longest fails in favour of the new one. (For
   /// callers who give up soon: the oldest is the one most likely to be of no more use.)
   [[nodiscard]] limit drop_oldest() && {
@@ -183,7 +202,7 @@ class limit : public stage {
   template <class F>
   [[nodiscard]] limit<F> bytes(std::size_t most, F size_of) && {
     settings_.bytes_max = most;
-    limit<F> sized{settings_, std::move(size_of)};
+    limit<F> sized{settings_, std::move(size_of), peers_max_};
     if (shared_) return std::move(sized).shared();
     return sized;
   }
@@ -202,9 +221,8 @@ class limit : public stage {
 
   template <class Request, class Next>
   auto operator()(Request q, call const& c, Next& next) {
-    waiting_line& line = shared_ ? *shared_ : lines_.of(c.peer);
     auto const bytes = static_cast<std::size_t>(std::invoke(size_of_, std::as_const(q)));
-    return detail::limited<Request, Next>{line, bytes, std::move(q), c, next};
+    return detail::limited<Request, Next>{shared_.get(), lines_, bytes, std::move(q), c, next};
   }
 
   [[nodiscard]] std::string describe() const {
@@ -226,11 +244,12 @@ class limit : public stage {
     s.under_way_max = most == 0 ? 1 : most;
     return s;
   }
-  limit(waiting_line::settings s, SizeOf size_of)
-      : settings_(s), size_of_(std::move(size_of)), lines_(s) {}
+  limit(waiting_line::settings s, SizeOf size_of,
+        std::size_t peers_max = per_peer<waiting_line>::peers_max_default)
+      : settings_(s), peers_max_(peers_max), size_of_(std::move(size_of)), lines_(s, peers_max) {}
 
   [[nodiscard]] limit again() && {
-    lines_ = per_peer<waiting_line>{settings_};
+    lines_ = per_peer<waiting_line>{settings_, peers_max_};
     if (shared_) return std::move(*this).shared();
     return std::move(*this);
   }
@@ -239,6 +258,7 @@ class limit : public stage {
   }
 
   waiting_line::settings settings_;
+  std::size_t peers_max_;
   [[no_unique_address]] SizeOf size_of_;
   per_peer<waiting_line> lines_;
   std::shared_ptr<waiting_line> shared_;

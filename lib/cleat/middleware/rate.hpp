@@ -70,21 +70,27 @@ class rated final : public relay<rated<Request, Next>> {
   using awaitable = decltype(std::declval<Next&>()(std::declval<Request>(), std::declval<call>()));
 
  public:
-  rated(token_bucket& bucket, bool waits, Request&& q, call const& c, Next& next)
-      : bucket_(bucket), next_(next), request_(std::move(q)), call_(c), waits_(waits) {}
+  rated(token_bucket* shared, per_peer<token_bucket>& buckets, bool waits, Request&& q,
+        call const& c, Next& next)
+      : shared_(shared),
+        buckets_(buckets),
+        next_(next),
+        request_(std::move(q)),
+        call_(c),
+        waits_(waits) {}
 
   bool step() {
     if (below_) return true;
     if (!token_) {
       time_point const now = call_.now();
-      time_point const at = bucket_.next(now);
-      bool const must_wait = at > now || bucket_.waiting() != 0;
-      if (must_wait && (!waits_ || !bucket_.may_wait() || at >= call_.deadline())) {
-        failed_ = no_token(bucket_, waits_, at - now);
-        notify(call_.events, layer_acted{call_, action::rate_rejected, &*failed_, at - now});
-        return true;
+      token_bucket* const bucket = shared_ != nullptr ? shared_ : buckets_.of(call_.peer, now);
+      if (bucket == nullptr) return refused(buckets_.refusal(), {});
+      time_point const at = bucket->next(now);
+      bool const must_wait = at > now || bucket->waiting() != 0;
+      if (must_wait && (!waits_ || !bucket->may_wait() || at >= call_.deadline())) {
+        return refused(no_token(*bucket, waits_, at - now), at - now);
       }
-      token_.emplace(bucket_, now);
+      token_.emplace(*bucket, now);
       if (token_->waits()) {
         notify(call_.events, layer_acted{call_, action::rate_delayed, nullptr, at - now});
         wait_.emplace([&] { return token_wait(at); });
@@ -108,7 +114,14 @@ class rated final : public relay<rated<Request, Next>> {
   }
 
  private:
-  token_bucket& bucket_;
+  bool refused(failure const& why, duration wait) {
+    failed_ = why;
+    notify(call_.events, layer_acted{call_, action::rate_rejected, &*failed_, wait});
+    return true;
+  }
+
+  token_bucket* shared_;
+  per_peer<token_bucket>& buckets_;
   Next& next_;
   Request request_;
   call call_;
@@ -128,7 +141,8 @@ class rated final : public relay<rated<Request, Next>> {
 /// before the deadline; if not, the call fails at once and takes none.
 ///
 /// Failures, all `not_sent`, `next` was not asked:
-/// - `overloaded`: no token before the deadline; or too many wait already; or it must not wait. It
+/// - `overloaded`: no token before the deadline; or too many wait already; or it must not wait; or
+///   it is for a new peer, while `peers_max` others have used up their bursts. It
 ///   says after which time there would be a token, so that `retry` outside waits as long, if the
 ///   deadline allows it.
 /// - `cancelled` while waiting. The token is given back if no call took one after it; otherwise it
@@ -157,6 +171,11 @@ class rate : public stage {
     settings_.waiting_max = calls;
     return std::move(*this).again();
   }
+  /// So many peers have a rate of their own; see `per_peer`.
+  [[nodiscard]] rate peers_max(std::size_t n) && {
+    peers_max_ = n;
+    return std::move(*this).again();
+  }
   /// Nobody waits: without a token a call fails at once.
   [[nodiscard]] rate reject() && {
     waits_ = false;
@@ -177,8 +196,7 @@ class rate : public stage {
 
   template <class Request, class Next>
   auto operator()(Request q, call const& c, Next& next) {
-    token_bucket& bucket = shared_ ? *shared_ : buckets_.of(c.peer);
-    return detail::rated<Request, Next>{bucket, waits_, std::move(q), c, next};
+    return detail::rated<Request, Next>{shared_.get(), buckets_, waits_, std::move(q), c, next};
   }
 
   [[nodiscard]] std::string describe() const {
@@ -201,12 +219,13 @@ class rate : public stage {
     return s;
   }
   [[nodiscard]] rate again() && {
-    buckets_ = per_peer<token_bucket>{settings_};
+    buckets_ = per_peer<token_bucket>{settings_, peers_max_};
     if (shared_) return std::move(*this).shared();
     return std::move(*this);
   }
 
   token_bucket::settings settings_;
+  std::size_t peers_max_ = per_peer<token_bucket>::peers_max_default;
   per_peer<token_bucket> buckets_;
   std::shared_ptr<token_bucket> shared_;
   bool waits_ = true;

@@ -127,7 +127,12 @@ class retry : public stage {
   }
   /// A budget for each peer with these settings.
   [[nodiscard]] retry budget(retry_budget::settings s) && {
-    budgets_ = per_peer<retry_budget>{s};
+    budgets_ = per_peer<retry_budget>{s, budgets_.peers_max()};
+    return std::move(*this);
+  }
+  /// So many peers have a budget of their own; see `per_peer`. A new one beyond is not tried again.
+  [[nodiscard]] retry peers_max(std::size_t n) && {
+    budgets_ = per_peer<retry_budget>{budgets_.with(), n};
     return std::move(*this);
   }
   /// One budget for all peers, and for whatever else shares it on this executor.
@@ -164,8 +169,9 @@ class retry : public stage {
 
   static constexpr duration unlimited = never - time_point{};
 
-  [[nodiscard]] retry_budget& budget_of(call const& c) {
-    return shared_ ? *shared_ : budgets_.of(c.peer);
+  /// Null: there is no room for a new peer's.
+  [[nodiscard]] retry_budget* budget_of(call const& c, time_point now) {
+    return shared_ ? shared_.get() : budgets_.of(c.peer, now);
   }
   /// What one attempt is given of the call.
   [[nodiscard]] call attempt_of(call const& c) const {
@@ -177,7 +183,6 @@ class retry : public stage {
   /// What follows when the first attempt has failed.
   template <class Request, class Next>
   task<result<response_of<Next>>> after_the_first(Request q, call c, Next& next, failure why) {
-    retry_budget& budget = budget_of(c);
     certainty worst = certainty::not_sent;
     unsigned attempts = 0;  // with those that a layer below makes for one of ours
     for (unsigned made = 1;; ++made) {
@@ -195,7 +200,9 @@ class retry : public stage {
       }
       time_point const at = saturated_add(c.now(), wait);
       if (at >= c.deadline()) co_return total;
-      if (!budget.withdraw(c.now())) {
+      time_point const now = c.now();
+      retry_budget* const budget = budget_of(c, now);
+      if (budget == nullptr || !budget->withdraw(now)) {
         notify(c.events, retry_budget_empty{c, why});
         co_return total;
       }
@@ -223,7 +230,7 @@ template <class Request, class Next>
 bool detail::retried<Request, Next>::step() {
   if (others_) return true;
   if (!first_) {
-    by_.budget_of(call_).deposit();
+    if (auto* const budget = by_.budget_of(call_, call_.now())) budget->deposit();
     attempt_ = by_.attempt_of(call_);
     first_.emplace([&] { return ask_with_copy(next_, request_, attempt_); });
     if (this->wait_for(*first_)) return false;

@@ -47,6 +47,10 @@ class token_bucket {
     return to_time(std::max(to_parts(now), full_ - part() * (settings_.burst - 1)));
   }
 
+  /// Whether it is full, and nobody waits.
+  [[nodiscard]] bool is_forgettable(time_point now) const noexcept {
+    return waiting_ == 0 && full_ <= to_parts(now);
+  }
   /// How many wait for their tokens.
   [[nodiscard]] std::size_t waiting() const noexcept { return waiting_; }
   [[nodiscard]] bool may_wait() const noexcept { return waiting_ < settings_.waiting_max; }

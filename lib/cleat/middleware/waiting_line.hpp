@@ -1,6 +1,6 @@
 #pragma once
 
-#include <cleat/base/standard.hpp>
+#include <cleat/base/time.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -16,7 +16,8 @@ namespace cleat {
 /// queue: the bulkhead of "Release It!", with CoDel's thought that of those who wait the oldest may
 /// be the least useful.)
 ///
-/// Thread safety: none. It outlives its places, and is moved only while there are none.
+/// Thread safety: none. It outlives all that are under way or wait, and is moved only while there are
+/// none.
 class waiting_line {
  public:
   /// What becomes of a guest for whom there is neither a place nor room to wait.
@@ -56,6 +57,9 @@ class waiting_line {
   [[nodiscard]] settings const& with() const noexcept { return settings_; }
   [[nodiscard]] std::size_t under_way() const noexcept { return under_way_; }
   [[nodiscard]] std::size_t waiting() const noexcept { return waiting_; }
+  [[nodiscard]] bool is_forgettable(time_point /*now*/) const noexcept {
+    return under_way_ == 0 && waiting_ == 0;
+  }
   /// Of all that are under way or wait.
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
 
@@ -91,7 +95,10 @@ class waiting_line::place {
   /// Asks to be let in. Once.
   [[nodiscard]] answer enter() noexcept { return line_.enter(*this); }
   /// Gives up what it has, if anything: the first that waits gets the place.
-  void leave() noexcept { line_.leave(*this); }
+  void leave() noexcept {
+    if (state_ == state::under_way || state_ == state::waits) line_.leave(*this);
+    state_ = state::outside;
+  }
 
   /// Whom to tell; null: nobody.
   void tell(teller f, void* argument) noexcept {

@@ -4,6 +4,7 @@
 #include <cleat/service/entry.hpp>
 #include <cleat/session/session.hpp>
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -12,6 +13,8 @@ namespace cleat {
 
 /// A service that makes a connection for each call and closes it afterwards: what
 /// `per_call<protocol>(dialer)` makes. For devices that expect a connection a request.
+///
+/// A call keeps what it needs of it, so that it may go before its calls; they go on then.
 template <Protocol P, Dialer D>
 class per_call_service
     : public service_entry<per_call_service<P, D>, typename P::request, typename P::response> {
@@ -20,53 +23,66 @@ class per_call_service
   using response = typename P::response;
 
   per_call_service(D dialer, P protocol)
-      : dialer_(std::move(dialer)), protocol_(std::move(protocol)) {}
+      : parts_(std::make_shared<parts>(std::move(dialer), std::move(protocol))) {}
+
+  per_call_service(per_call_service&&) noexcept = default;
+  per_call_service& operator=(per_call_service&&) noexcept = default;
 
   /// How long making the connection may take, name lookup included.
   [[nodiscard]] per_call_service connect_within(duration limit) && {
-    connect_limit_ = limit;
+    parts_->connect_limit = limit;
     return std::move(*this);
   }
   /// How long sending the request and receiving its answer may take, once connected.
   [[nodiscard]] per_call_service answer_within(duration limit) && {
-    answer_limit_ = limit;
+    parts_->answer_limit = limit;
     return std::move(*this);
   }
 
   /// Calls it from a layer (see `service_entry`).
-  task<result<response>> start(request q, call c) {
+  task<result<response>> start(request q, call c) { return attempt(parts_, std::move(q), c); }
+
+  [[nodiscard]] std::string describe() const {
+    return "per_call(" + std::string{parts_->dialer.address()} + ")";
+  }
+
+ private:
+  struct parts {
+    parts(D&& d, P&& p) : dialer(std::move(d)), protocol(std::move(p)) {}
+    D dialer;
+    P protocol;
+    std::optional<duration> connect_limit;
+    std::optional<duration> answer_limit;
+  };
+
+  static task<result<response>> attempt(std::shared_ptr<parts> with, request q, call c) {
     time_point const began = c.now();
     notify(c.events, attempt_started{c});
-    auto r = co_await exchange(std::move(q), c);
+    auto r = co_await exchange(*with, std::move(q), c);
     failure const why = r ? failure{} : r.error();
     notify(c.events, attempt_ended{c, r ? nullptr : &why, c.now() - began});
     co_return r;
   }
 
-  [[nodiscard]] std::string describe() const {
-    return "per_call(" + std::string{dialer_.address()} + ")";
-  }
-
- private:
-  task<result<response>> exchange(request q, call c) {
+  static task<result<response>> exchange(parts& with, request q, call c) {
     time_point const began = c.now();
     call connecting = c;
-    if (connect_limit_) connecting.tighten(saturated_add(began, *connect_limit_));
-    auto stream = co_await dialer_.dial(connecting);
+    if (with.connect_limit) connecting.tighten(saturated_add(began, *with.connect_limit));
+    auto stream = co_await with.dialer.dial(connecting);
     if (listens<connect_ended>(c.events)) {
       failure const why = stream ? failure{} : stream.error();
-      std::string const address = dialer_.address();
+      std::string const address = with.dialer.address();
       notify(c.events, connect_ended{c, address, stream ? nullptr : &why, c.now() - began});
     }
     if (!stream) co_return stream.error().with(certainty::not_sent);
 
-    if (answer_limit_) c.tighten(saturated_add(c.now(), *answer_limit_));
+    if (with.answer_limit) c.tighten(saturated_add(c.now(), *with.answer_limit));
     session_options options;
     options.ends_with_call = true;
     options.events = c.events;
     options.peer = c.peer;
     using session_type = session<P, typename D::stream_type>;
-    session_type s{std::move(*stream), protocol_, options};
+    session_type s{std::move(*stream), with.protocol, options};
     environment& env = co_await this_chain::environment;
     scope beside{env};
     beside.spawn(run(s));
@@ -83,10 +99,7 @@ class per_call_service
     static_cast<void>(co_await s.run());
   }
 
-  D dialer_;
-  P protocol_;
-  std::optional<duration> connect_limit_;
-  std::optional<duration> answer_limit_;
+  std::shared_ptr<parts> parts_;
 };
 
 /// `per_call<toggle::protocol>(tcp{"192.0.2.1", 9000})`.
