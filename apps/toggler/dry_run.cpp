@@ -39,6 +39,10 @@ int dry_run(options const& o, boost::asio::io_context& context, cleat::log_sink&
   record.emplace("payload", json::parse({payload.data(), payload.size()}));
   std::string const what = std::to_string(frame.size()) + " bytes for " + o.device_id;
   sink.write(cleat::log_level::info, what + ", not sent", std::move(record));
+  if (auto const written = sink.flush(); !written) {  // it is all that was asked for
+    apps::complain("toggler", written.error().detail());
+    return environment;
+  }
   apps::complain("toggler", "dry run: " + what + ", not sent");
   return done;
 }

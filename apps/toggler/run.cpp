@@ -146,6 +146,7 @@ class toggling {
     bool const lingers = metrics_.shown() && options_.metrics_linger > 0s && signal_ == 0;
     report_.emplace(options_, r, counter_.made(), elapsed, signal_);
     ear_.settle(report_->code());
+    static_cast<void>(sink_.flush());  // the last line is the report, where both are one terminal
     print(*report_);
     if (lingers) co_await linger();
     auto const guard = co_await cleat::this_chain::shield;
@@ -225,6 +226,9 @@ int run_logged(options const& o, asio::io_context& context, apps::signals& ear) 
   with.level = o.dry_run ? std::min(o.level, log_level::info) : o.level;
   with.format = o.format;
   with.file = o.log_file;
+  with.boost_log = false;
+  // Its record is all that was asked for: as long as that takes.
+  if (o.dry_run) with.flush_within = 24h;
   auto sink = cleat::log_sink::open(with);
   if (!sink) {
     throw cannot_begin{"cannot open the " + std::string{sink.error().detail()}};

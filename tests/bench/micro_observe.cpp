@@ -48,12 +48,13 @@ void metrics_frame_received(benchmark::State& state) {
   micro::measure(state, [&] { metrics.on(t.received); });
 }
 
-void log_frame_sent(benchmark::State& state, cleat::log_level level) {
+void log_frame_sent(benchmark::State& state, cleat::log_level level, bool boost_log) {
   told t;
   cleat::log_sink_options options{cleat::clock::of(t.context.get_executor())};
   options.level = level;
   options.fd = -1;
   options.file = "/dev/null";
+  options.boost_log = boost_log;
   auto const sink = cleat::log_sink::open(std::move(options));
   if (!sink) std::abort();
   cleat::log log{**sink};
@@ -94,7 +95,10 @@ void nothing(benchmark::State& state) {
 BENCHMARK(nothing)->Name("nothing");
 BENCHMARK(metrics_frame_sent)->Name("observe/metrics_frame_sent");
 BENCHMARK(metrics_frame_received)->Name("observe/metrics_frame_received");
-BENCHMARK_CAPTURE(log_frame_sent, off, cleat::log_level::info)->Name("observe/log_level_off");
-BENCHMARK_CAPTURE(log_frame_sent, on, cleat::log_level::debug)->Name("observe/log_level_on");
+BENCHMARK_CAPTURE(log_frame_sent, off, cleat::log_level::info, false)
+    ->Name("observe/log_level_off");
+BENCHMARK_CAPTURE(log_frame_sent, on, cleat::log_level::debug, false)->Name("observe/log_level_on");
+BENCHMARK_CAPTURE(log_frame_sent, host, cleat::log_level::debug, true)
+    ->Name("observe/log_in_boost_log");
 BENCHMARK(unwanted)->Name("observe/unwanted_event");
 BENCHMARK(no_table)->Name("observe/no_table");

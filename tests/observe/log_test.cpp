@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE log
 #include "../support/terminal.hpp"
 #include "events.hpp"
+#include "files.hpp"
 
 #include <cleat/observe/log.hpp>
 #include <cleat/observe/log_line.hpp>
@@ -12,7 +13,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/resource.h>
 #include <unistd.h>
 #include <chrono>
 #include <cstdlib>
@@ -35,27 +35,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// A directory of its own, gone at the end.
-class temporary_directory {
- public:
-  temporary_directory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "cleat-log-XXXXXX").string();
-    BOOST_REQUIRE(mkdtemp(pattern.data()) != nullptr);
-    path = pattern;
-  }
-  temporary_directory(temporary_directory const&) = delete;
-  temporary_directory& operator=(temporary_directory const&) = delete;
-  ~temporary_directory() { std::filesystem::remove_all(path); }
-  std::filesystem::path path;
-};
-
-std::vector<std::string> lines_of(std::filesystem::path const& file) {
-  std::ifstream in{file};
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(in, line);) lines.push_back(line);
-  return lines;
-}
-
 /// A log into a file.
 struct fixture {
   explicit fixture(log_level packets = log_level::debug) : to(open()), log(*to, packets) {}
@@ -65,11 +44,16 @@ struct fixture {
     o.fd = -1;
     o.file = file.string();
     o.level = log_level::debug;
+    o.flush_within = 1min;
     return cleat::log_sink::open(o).value();
+  }
+  [[nodiscard]] std::vector<std::string> written() const {
+    BOOST_TEST(to->flush().has_value());
+    return lines_of(file);
   }
   /// The only line, as an object.
   [[nodiscard]] json::object only() const {
-    auto const all = lines_of(file);
+    auto const all = written();
     BOOST_REQUIRE(all.size() == 1U);
     BOOST_TEST_MESSAGE(all.front());
     return json::parse(all.front()).as_object();
@@ -91,47 +75,12 @@ std::string text_of(json::object const& o, std::string_view key) {
                                         : "nothing at " + std::string{key};
 }
 
-/// Sends stderr into a file while it lives.
-class stderr_into {
- public:
-  explicit stderr_into(std::filesystem::path const& file) : before_(dup(2)) {
-    int const fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    dup2(fd, 2);
-    close(fd);
-  }
-  stderr_into(stderr_into const&) = delete;
-  stderr_into& operator=(stderr_into const&) = delete;
-  ~stderr_into() {
-    dup2(before_, 2);
-    close(before_);
-  }
-
- private:
-  int before_;
-};
-
-/// While it lives, no file of this process grows beyond so many bytes.
-class file_size_limit {
- public:
-  explicit file_size_limit(rlim_t bytes) {
-    BOOST_REQUIRE(::getrlimit(RLIMIT_FSIZE, &before_) == 0);
-    rlimit now = before_;
-    now.rlim_cur = bytes;
-    BOOST_REQUIRE(::setrlimit(RLIMIT_FSIZE, &now) == 0);
-  }
-  file_size_limit(file_size_limit const&) = delete;
-  file_size_limit& operator=(file_size_limit const&) = delete;
-  ~file_size_limit() { ::setrlimit(RLIMIT_FSIZE, &before_); }
-
- private:
-  rlimit before_{};
-};
-
 std::unique_ptr<cleat::log_sink> sink_to(int fd, cleat::clock const& clock,
                                          cleat::log_format format = cleat::log_format::json) {
   cleat::log_sink_options o{clock};
   o.fd = fd;
   o.format = format;
+  o.flush_within = 1min;
   return cleat::log_sink::open(o).value();
 }
 
@@ -214,7 +163,7 @@ BOOST_FIXTURE_TEST_CASE(describes_an_answer_and_a_refusal, fixture) {
   log.on(made.received(verdict::answer));
   failure const no = failure{kind::rejected, cleat::certainty::rejected}.with_detail("busy");
   log.on(made.received(verdict::answer, &no));
-  auto const lines = lines_of(file);
+  auto const lines = written();
   BOOST_REQUIRE(lines.size() == 2U);
   auto const yes = json::parse(lines[0]).as_object();
   BOOST_TEST(text_of(yes, "level") == "DEBUG");
@@ -232,7 +181,7 @@ BOOST_FIXTURE_TEST_CASE(warns_of_answers_that_are_strange, packets_at_info) {
   log.on(made.received(verdict::answer, nullptr, "unframed"));
   log.on(made.received(verdict::unmatched));
   log.on(made.received(verdict::late));
-  auto const lines = lines_of(file);
+  auto const lines = written();
   BOOST_REQUIRE(lines.size() == 3U);
   std::vector<std::pair<std::string, std::string>> const expected{
       {"unframed", "success"}, {"unmatched", "error"}, {"late", "error"}};
@@ -266,7 +215,7 @@ BOOST_FIXTURE_TEST_CASE(reports_unreadable_bytes_as_one_packet, fixture) {
   failure const why = failure{kind::malformed}.with_offset(2);
   log.on(cleat::decode_failed{&made.of, cleat::as_bytes("zz"), why, true, "1f", 12ms});
   log.on(made.missing(why));
-  auto const lines = lines_of(file);
+  auto const lines = written();
   BOOST_REQUIRE(lines.size() == 2U);
   auto const packet = json::parse(lines[0]).as_object();
   BOOST_TEST(text_of(packet, "level") == "WARNING");
@@ -339,7 +288,7 @@ BOOST_FIXTURE_TEST_CASE(has_a_sentence_of_its_own_for_each_action, fixture) {
   for (std::size_t i = 0; i < cleat::action_count; ++i) {
     log.on(cleat::layer_acted{made.of, static_cast<action>(i)});
   }
-  for (std::string const& line : lines_of(file)) {
+  for (std::string const& line : written()) {
     auto const o = json::parse(line).as_object();
     if (text_of(o, "level") == "WARNING") warned += text_of(o, "action") + " ";
     auto const says = text_of(o, "message");
@@ -356,7 +305,7 @@ BOOST_FIXTURE_TEST_CASE(counts_the_attempts_of_a_call_that_succeeds_in_the_end, 
   log.on(made.retry(why));
   log.on(cleat::call_ended{made.of, nullptr, 12345us});
   log.on(cleat::call_ended{made.of, nullptr, 1ms});
-  auto const lines = lines_of(file);
+  auto const lines = written();
   BOOST_REQUIRE(lines.size() == 3U);
   auto const o = json::parse(lines[1]).as_object();
   BOOST_TEST(text_of(o, "level") == "INFO");
@@ -388,7 +337,7 @@ BOOST_FIXTURE_TEST_CASE(writes_calls_that_succeed_at_a_level_of_their_own, fixtu
   quiet.on(cleat::call_ended{made.of, nullptr, 1ms});
   quiet.on(cleat::call_ended{made.of, &why, 1ms});
   std::string levels;
-  for (auto const& line : lines_of(file))
+  for (auto const& line : written())
     levels += text_of(json::parse(line).as_object(), "level") + " ";
   BOOST_TEST(levels == "DEBUG ERROR ERROR ");
 }
@@ -413,7 +362,7 @@ BOOST_FIXTURE_TEST_CASE(sums_up_the_stray_frames_that_have_no_record_of_their_ow
   log.on(unmatched);
   log.on(unreadable);
   log.on(dropped);
-  BOOST_TEST(lines_of(file).empty());
+  BOOST_TEST(written().empty());
   log.on(cleat::frames_passed_over{&made.of, "DEVICE123", 1234, 1s});
   json::object const o = only();
   BOOST_TEST(text_of(o, "level") == "WARNING");
@@ -432,7 +381,7 @@ BOOST_FIXTURE_TEST_CASE(tells_everything_through_a_tee, fixture) {
   events.notify(cleat::push_dropped{"DEVICE123"});
   events.notify(cleat::frames_passed_over{nullptr, "DEVICE123", 7, 1s});
   events.notify(cleat::session_ended{"DEVICE123", why});
-  auto const lines = lines_of(file);
+  auto const lines = written();
   BOOST_REQUIRE(lines.size() == 5U);
   std::vector<std::string> const expected{"retry_budget_empty", "connect", "push_dropped",
                                           "frames_passed_over", "session_ended"};
@@ -447,12 +396,12 @@ BOOST_FIXTURE_TEST_CASE(writes_nothing_below_its_level, packets_at_info) {
   log.set_level(log_level::warning);
   log.on(made.sent());
   to->write(log_level::info, "no");
-  BOOST_TEST(lines_of(file).empty());
+  BOOST_TEST(written().empty());
   to->write(log_level::warning, "yes");
-  BOOST_TEST(lines_of(file).size() == 1U);
+  BOOST_TEST(written().size() == 1U);
   log.set_level(log_level::info);
   log.on(made.sent());
-  BOOST_TEST(lines_of(file).size() == 2U);
+  BOOST_TEST(written().size() == 2U);
 }
 
 BOOST_FIXTURE_TEST_CASE(writes_records_of_the_program_with_its_own_fields, fixture) {
@@ -485,7 +434,7 @@ BOOST_FIXTURE_TEST_CASE(keeps_two_logs_apart, fixture) {
     second->write(log_level::info, "second");
   }
   to->write(log_level::info, "first");
-  BOOST_TEST(lines_of(file).size() == 2U);
+  BOOST_TEST(written().size() == 2U);
   BOOST_TEST(lines_of(second_file).size() == 2U);
 }
 
@@ -544,67 +493,67 @@ BOOST_AUTO_TEST_CASE(finishes_a_line_on_a_descriptor_that_does_not_block) {
   {
     made_events const made;
     auto const to = sink_to(ends[1], made.of.clock());
-    to->write(log_level::info, std::string(4'000'000, 'x'));
+    to->write(log_level::info, std::string(3'000'000, 'x'));
   }
   close(ends[1]);
   reader.join();
   close(ends[0]);
   BOOST_TEST(all.ends_with("\"}\n"));
-  BOOST_TEST(json::parse(all).at("message").as_string().size() == 4'000'000U);
+  BOOST_TEST(json::parse(all).at("message").as_string().size() == 3'000'000U);
 }
 
 BOOST_AUTO_TEST_CASE(survives_a_closed_pipe_in_silence) {
-  temporary_directory const directory;
-  auto const said = directory.path / "stderr";
+  stderr_caught const said;
   made_events const made;
   int ends[2];
   BOOST_REQUIRE(pipe(ends) == 0);
-  auto const to = sink_to(ends[1], made.of.clock());
+  auto to = sink_to(ends[1], made.of.clock());
   close(ends[0]);
-  {
-    stderr_into const file{said};
-    to->write(log_level::info, "nobody reads this");
-    to->write(log_level::info, "nor this");
-  }
+  to->write(log_level::info, "nobody reads this");
+  to->write(log_level::info, "nor this");
+  BOOST_TEST(to->flush().has_value());
+  BOOST_TEST(to->lost() == 2U);
+  to.reset();
   close(ends[1]);
-  BOOST_TEST(std::filesystem::file_size(said) == 0U);
+  BOOST_TEST(said.lines().empty());
 }
 
 BOOST_AUTO_TEST_CASE(survives_a_file_at_its_size_limit_and_says_so) {
   temporary_directory const directory;
-  auto const said = directory.path / "stderr";
+  stderr_caught const said;
   made_events const made;
   cleat::log_sink_options o{made.of.clock()};
   o.fd = -1;
   o.file = (directory.path / "log").string();
   {
-    stderr_into const file{said};
     file_size_limit const limit{1024};
     auto const to = cleat::log_sink::open(o).value();
     for (int i = 0; i < 20; ++i) to->write(log_level::info, std::string(100, 'x'));
   }
   BOOST_TEST(std::filesystem::file_size(o.file) <= 1024U);
-  auto const lines = lines_of(said);
+  auto const lines = said.lines();
   BOOST_REQUIRE(lines.size() == 1U);
   BOOST_TEST(lines.front().starts_with("cannot write the log to " + o.file + ": File too large"));
 }
 
-BOOST_AUTO_TEST_CASE(says_once_that_a_full_disk_takes_no_more) {
-  temporary_directory const directory;
-  auto const said = directory.path / "stderr";
+BOOST_AUTO_TEST_CASE(says_once_that_a_disk_is_full) {
+  stderr_caught const said;
   made_events const made;
   int const full = ::open("/dev/full", O_WRONLY | O_CLOEXEC);
   BOOST_REQUIRE(full >= 0);
-  auto const to = sink_to(full, made.of.clock());
-  {
-    stderr_into const file{said};
-    to->write(log_level::info, "lost");
-    to->write(log_level::info, "lost as well");
-  }
-  auto const lines = lines_of(said);
+  auto to = sink_to(full, made.of.clock());
+  to->write(log_level::info, "lost");
+  to->write(log_level::info, "lost as well");
+  auto const failed = to->flush();
+  BOOST_REQUIRE(!failed);
+  BOOST_TEST((failed.error().why() == kind::resources));
+  BOOST_TEST(failed.error().detail() == "cannot write the log to descriptor " +
+                                            std::to_string(full) + ": No space left on device");
+  to.reset();
+  auto const lines = said.lines();
   BOOST_REQUIRE(lines.size() == 1U);
   BOOST_TEST(lines.front() == "cannot write the log to descriptor " + std::to_string(full) +
-                                  ": No space left on device; no more is written there");
+                                  ": No space left on device; it is tried again");
   close(full);
 }
 
@@ -613,10 +562,11 @@ BOOST_FIXTURE_TEST_CASE(opens_its_file_anew_when_asked, fixture) {
   auto const moved = directory.path / "log.1";
   std::filesystem::rename(file, moved);
   to->write(log_level::info, "two");
+  BOOST_TEST(to->flush().has_value());
   BOOST_TEST(to->reopen().has_value());
   to->write(log_level::info, "three");
   BOOST_TEST(lines_of(moved).size() == 2U);
-  BOOST_TEST(lines_of(file).size() == 1U);
+  BOOST_TEST(written().size() == 1U);
   std::filesystem::remove(file);
   std::filesystem::create_directory(file);
   auto const failed = to->reopen();
@@ -625,7 +575,7 @@ BOOST_FIXTURE_TEST_CASE(opens_its_file_anew_when_asked, fixture) {
   std::filesystem::remove(file);
   BOOST_TEST(to->reopen().has_value());
   to->write(log_level::info, "four");
-  BOOST_TEST(lines_of(file).size() == 1U);
+  BOOST_TEST(written().size() == 1U);
 }
 
 BOOST_AUTO_TEST_CASE(says_which_file_cannot_be_opened_and_why) {

@@ -1,8 +1,10 @@
 """stdout is JSON Lines and nothing else, with all that is to be said of each packet; stderr ends with a human line."""
 
+import contextlib
 import datetime
 import os
 import signal
+import time
 
 import programs
 from device import Device, closed_port, frame
@@ -213,6 +215,110 @@ class Log(programs.Scenario):
         old, new = records_of(moved.read_bytes()), records_of(file.read_bytes())
         self.assertEqual([r['attempt'] for r in old + new if 'wait_ms' in r], [1, 2, 3, 4])
         self.assertTrue(new)
+
+
+    def test_a_log_file_is_its_owners_and_one_that_is_there_keeps_its_mode(self):
+        file = self.folder() / 'toggler.log'
+        for mode in (0o600, 0o644):
+            self.code(self.against('ok', arguments=[*LONG, '--log-file', file])[0], 0)
+            self.assertEqual(file.stat().st_mode & 0o777, mode)
+            file.chmod(0o644)
+
+    def test_a_piece_of_a_record_that_an_earlier_run_left_is_a_line_of_its_own(self):
+        file = self.folder() / 'toggler.log'
+        file.write_bytes(b'{"a":1}\n{"ts":"20')
+        self.code(self.against('ok', arguments=[*LONG, '--log-file', file])[0], 0)
+        lines = file.read_bytes().split(b'\n')
+        self.assertEqual(lines[1], b'{"ts":"20')
+        self.assertEqual(len([r for r in records_of(b'\n'.join(lines[2:])) if r.get('event') == 'tcp_packet']), 2)
+
+    # Places that are slow, full or gone for a while
+
+    def test_a_stdout_that_nobody_reads_changes_nothing(self):
+        file = self.folder() / 'toggler.log'
+        for mode, code in {'ok': 0, 'nack': 1, 'disconnect': 3}.items():
+            with self.subTest(mode), Device(mode) as device, programs.full_pipe() as full:
+                with start(*LONG, '--log-file', file, '--max-attempts', 1, port=device.port, stdout=full) as toggler:
+                    toggler.code = toggler.finish(programs.PROMPT)
+                self.code(toggler, code)
+                self.assertEqual(len(toggler.err_lines), 1, toggler.said())
+        records = records_of(file.read_bytes())
+        self.assertEqual(len([r for r in records if r.get('event') == 'call']), 3)
+
+    def test_a_reader_that_stops_for_a_while_gets_whole_lines_in_the_end(self):
+        file = self.folder() / 'fifo'
+        os.mkfifo(file)
+        with Device('timeout') as device, programs.Program(['cat', file]) as cat:
+            with start('--io-timeout', '60s', '--log-file', file, port=device.port) as toggler:
+                device.wait_for_requests(1)
+                cat.signal(signal.SIGSTOP)
+                toggler.signal(signal.SIGTERM)
+                toggler.code = toggler.finish(programs.PROMPT)
+                self.code(toggler, 143)
+            cat.signal(signal.SIGCONT)
+            cat.code = cat.finish()
+        self.assertEqual(cat.records(), toggler.records())
+
+    @programs.apart
+    def test_a_disk_that_fills_and_empties_twice_gets_the_records_in_lines_of_their_own(self):
+        folder = self.folder()
+        programs.small_disk(folder, 8 * 4096)
+        file, block = folder / 'toggler.log', folder / 'block'
+        held, port = closed_port()
+        fill(block)
+        with held, start('--max-attempts', 5, '--log-file', file, port=port) as toggler:
+            for times in (1, 2):
+                fill(block)
+                if file.exists() and file.stat().st_size % 4096:  # its last page as well
+                    room = -file.stat().st_size % 4096
+                    with open(file, 'ab', buffering=0) as f:
+                        f.write(b'\n'.rjust(room))
+                toggler.wait_until(lambda n=times: toggler.err.count(b'No space left') == n, f'trouble {times}')
+                block.unlink()
+                toggler.wait_for_record(lambda r, n=times: 'wait_ms' in r and r['attempt'] == 2 * n, 'a further attempt')
+                self.wait_for_lines(file, len(toggler.records(whole=False)))
+            toggler.code = toggler.finish()
+        self.code(toggler, 1)
+        lines = [line for line in file.read_bytes().splitlines(keepends=True) if line.strip()]
+        torn = [line for line in lines if not line.endswith(b'}\n')]
+        self.assertLessEqual(len(torn), 2)
+        self.assertEqual(records_of(b''.join(line for line in lines if line not in torn)), toggler.records())
+
+    def wait_for_lines(self, file, count):
+        until = time.monotonic() + programs.LONG
+        while file.read_bytes().count(b'}\n') < count:
+            self.assertLess(time.monotonic(), until, 'the file does not get the records')
+            time.sleep(0.05)
+
+    @programs.apart
+    def test_a_file_opened_anew_gets_what_a_full_disk_did_not_take(self):
+        small, large = self.folder(), self.folder()
+        programs.small_disk(small, 4096)
+        fill(small / 'block')
+        file = small / 'toggler.log'
+        held, port = closed_port()
+        with held, start('--max-attempts', 5, '--log-file', file, port=port) as toggler:
+            toggler.wait_until(lambda: b'No space left' in toggler.err, 'trouble')
+            file.unlink()
+            file.symlink_to(large / 'toggler.log')
+            toggler.signal(signal.SIGHUP)
+            toggler.code = toggler.finish()
+        self.code(toggler, 1)
+        self.assertEqual(records_of((large / 'toggler.log').read_bytes()), toggler.records())
+
+    def test_a_dry_run_that_nobody_can_read_is_none(self):
+        with open('/dev/full', 'wb') as full:
+            with programs.Program([programs.TOGGLER, '--device-id', 'D', '--dry-run'], stdout=full) as toggler:
+                toggler.code = toggler.finish()
+        self.code(toggler, 4)
+        self.assertRegex(toggler.err_lines[-1], 'standard output: No space left')
+
+
+def fill(file):
+    """Takes all the room that there is."""
+    with contextlib.suppress(OSError), open(file, 'wb', buffering=0) as f:
+        while True:
+            f.write(bytes(4096))
 
 
 def pipe_without_reader():

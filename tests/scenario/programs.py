@@ -300,6 +300,12 @@ def bind_mount(content, over):
         _system(libc.mount(file.name.encode(), over.encode(), None, MS_BIND, None), f'cannot mount over {over}')
 
 
+def small_disk(folder, size):
+    """A disk of that many bytes at `folder`, in this world only."""
+    _system(libc.mount(b'tmpfs', str(folder).encode(), b'tmpfs', 0, f'size={size}'.encode()),
+            f'cannot mount a small disk at {folder}')
+
+
 def leave_the_world():
     _system(libc.unshare(CLONE_NEWNS | CLONE_NEWNET), 'cannot have namespaces')
     _system(libc.mount(None, b'/', None, MS_REC | MS_PRIVATE, None), 'cannot make mounts private')
