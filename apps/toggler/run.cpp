@@ -52,6 +52,7 @@ class shown_metrics {
  public:
   shown_metrics(options const& o, cleat::log_sink& log) {
     metrics_.add_peer(o.device_id);
+    metrics_.add_log(log);
     if (!o.metrics) {
       miss("there are no metrics", o);
       return;

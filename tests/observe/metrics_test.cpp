@@ -1,10 +1,13 @@
 #define BOOST_TEST_MODULE metrics
 #include "events.hpp"
 
+#include <cleat/base/clock.hpp>
+#include <cleat/observe/log_sink.hpp>
 #include <cleat/observe/metrics.hpp>
 #include <cleat/observe/metrics_endpoint.hpp>
 
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
@@ -14,6 +17,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -290,6 +294,44 @@ BOOST_AUTO_TEST_CASE(survives_peers_with_strange_names) {
   BOOST_TEST(text.find(std::string(200, 'x')) == std::string::npos);
 }
 
+BOOST_AUTO_TEST_CASE(
+    has_no_line_end_but_the_newline_in_a_label_and_nothing_that_steers_a_terminal) {
+  // U+2028, U+2029, U+0085 and what else ends a line for some, U+009B, U+202E, U+061C
+  for (auto const* bad : {"\xE2\x80\xA8", "\xE2\x80\xA9", "\xC2\x85", "\x0B", "\x0C", "\r", "\x1C",
+                          "\x1D", "\x1E", "\xC2\x9B", "\xE2\x80\xAE", "\xD8\x9C", "\x7F"}) {
+    cleat::metrics m;
+    m.add_peer("a" + std::string{bad} + "b");
+    made_events const made;
+    failure const why = decode_error(1);
+    m.on(cleat::decode_failed{&made.of, {}, why, true});
+    std::string const text = m.exposition();
+    BOOST_TEST(text.find(bad) == std::string::npos);
+    BOOST_TEST(text.find("device_id=\"a\xEF\xBF\xBD"
+                         "b\"") != std::string::npos);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(counts_what_logs_lose_once_they_do) {
+  boost::asio::io_context context;
+  cleat::log_sink_options o{cleat::clock::of(context.get_executor())};
+  o.fd = -1;
+  o.file = "/dev/null";
+  o.queue_bytes_max = 1000;
+  auto const first = cleat::log_sink::open(o).value();
+  auto const second = cleat::log_sink::open(o).value();
+  cleat::metrics m;
+  m.add_log(*first);
+  m.add_log(*second);
+  BOOST_TEST(m.exposition().empty());
+  std::string const too_long(1000, 'x');
+  first->write(cleat::log_level::info, too_long);
+  BOOST_TEST(has(m, "tcp_comm_log_records_dropped_total 1"));
+  first->write(cleat::log_level::info, too_long);
+  second->write(cleat::log_level::info, too_long);
+  BOOST_TEST(has(m, "tcp_comm_log_records_dropped_total 3"));
+  BOOST_TEST(has(m, "tcp_comm_log_records_dropped_total 3"));
+}
+
 BOOST_AUTO_TEST_CASE(counts_exactly_from_several_threads) {
   cleat::metrics m;
   std::vector<std::thread> threads;
@@ -369,22 +411,60 @@ BOOST_FIXTURE_TEST_CASE(answers_others_while_clients_say_nothing, fixture) {
   BOOST_TEST(ask(endpoint, "GET", "/healthz").starts_with("HTTP/1.1 200 "));
 }
 
-BOOST_FIXTURE_TEST_CASE(closes_more_connections_than_it_serves_at_a_time, fixture) {
+BOOST_FIXTURE_TEST_CASE(sends_the_one_away_that_has_been_idle_longest_when_one_more_comes,
+                        fixture) {
   std::vector<std::unique_ptr<browser>> silent;
   for (int i = 0; i < 32; ++i) silent.push_back(std::make_unique<browser>(endpoint));
-  browser one_too_many{endpoint};
-  BOOST_TEST(one_too_many.rest().empty());
-  silent.clear();
-  bool served = false;  // it learns of the closed connections in its own time
-  for (int i = 0; i < 1000 && !served; ++i) {
-    browser b{endpoint};
-    boost::system::error_code failed;
-    std::string got;
-    asio::write(b.socket, asio::buffer(std::string{"GET /healthz HTTP/1.1\r\n\r\n"}), failed);
-    asio::read(b.socket, asio::dynamic_buffer(got), failed);
-    served = got.starts_with("HTTP/1.1 200 ");
+  silent.front()->socket.send(asio::buffer("GET /met", 8));  // no request is no reason to stay
+  BOOST_TEST(ask(endpoint, "GET", "/healthz").starts_with("HTTP/1.1 200 "));
+  std::array<char, 1> byte{};
+  boost::system::error_code end;
+  (void)silent.front()->socket.read_some(asio::buffer(byte), end);
+  BOOST_TEST(end.failed());
+  BOOST_TEST(silent.back()->ask("GET /healthz HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 200 "));
+}
+
+BOOST_FIXTURE_TEST_CASE(answers_behind_a_crowd_that_says_nothing_and_comes_back, fixture) {
+  std::vector<std::unique_ptr<browser>> silent;
+  for (int times = 0; times < 3; ++times) {
+    for (int i = 0; i < 200; ++i) silent.push_back(std::make_unique<browser>(endpoint));
+    BOOST_TEST(ask(endpoint, "GET", "/healthz").starts_with("HTTP/1.1 200 "));
   }
-  BOOST_TEST(served);
+}
+
+BOOST_FIXTURE_TEST_CASE(serves_targets_in_absolute_form, fixture) {
+  m.add_peer("DEVICE123");
+  for (auto const* target : {"http://127.0.0.1:9400/metrics", "HTTP://anything.example/metrics?x=y",
+                             "http://[::1]/metrics"}) {
+    std::string const got = ask(endpoint, "GET", target);
+    BOOST_TEST(got.starts_with("HTTP/1.1 200 OK\r\n"));
+    BOOST_TEST(body(got) == m.exposition());
+  }
+  BOOST_TEST(ask(endpoint, "GET", "http://x/healthz").starts_with("HTTP/1.1 200 "));
+  BOOST_TEST(ask(endpoint, "POST", "http://x/metrics").starts_with("HTTP/1.1 405 "));
+  for (auto const* target :
+       {"http://x", "http://x/", "http://x?y", "http://x/other", "//x/metrics"}) {
+    BOOST_TEST(ask(endpoint, "GET", target).starts_with("HTTP/1.1 404 "));
+  }
+  for (auto const* target :
+       {"http:///metrics", "http://", "ftp://x/metrics", "metrics", "*", "x:80"}) {
+    BOOST_TEST(ask(endpoint, "GET", target).starts_with("HTTP/1.1 400 "));
+  }
+  BOOST_TEST(ask(endpoint, "OPTIONS", "*").starts_with("HTTP/1.1 405 "));
+  BOOST_TEST(ask(endpoint, "CONNECT", "x:80").starts_with("HTTP/1.1 405 "));
+}
+
+BOOST_FIXTURE_TEST_CASE(answers_older_clients_and_the_first_of_requests_that_are_sent_at_once,
+                        fixture) {
+  browser old{endpoint};
+  BOOST_TEST(body(old.ask("GET /healthz HTTP/1.0\r\n\r\n")) == "ok\n");
+  browser hasty{endpoint};
+  std::string const request = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+  BOOST_TEST(body(hasty.ask(request + request)) == "ok\n");
+  browser oldest{endpoint};
+  BOOST_TEST(oldest.ask("GET /metrics\r\n\r\n").starts_with("HTTP/1.1 400 "));
+  browser newest{endpoint};
+  BOOST_TEST(newest.ask("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").starts_with("HTTP/1.1 400 "));
 }
 
 BOOST_AUTO_TEST_CASE(stops_at_once_with_a_client_that_says_nothing) {

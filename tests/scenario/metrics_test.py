@@ -1,5 +1,6 @@
 """The endpoint shows all five families at once, with the figures that the run implies; and what a taken port means."""
 
+import contextlib
 import re
 import signal
 import socket
@@ -159,6 +160,33 @@ class Metrics(programs.Scenario):
                     fetch(address, '/nothing')
                 self.assertEqual(caught.exception.code, 404)
                 caught.exception.close()
+
+    def test_clients_that_say_nothing_keep_no_scraper_out(self):
+        with Device('timeout') as device, contextlib.ExitStack() as silent:
+            with start('--io-timeout', '60s', *LINGER, port=device.port, metrics=True) as toggler:
+                host, port = self.where(toggler).split(':')
+                for _ in range(3):
+                    for n in range(100):
+                        idle = silent.enter_context(socket.create_connection((host, int(port))))
+                        if n % 2:
+                            idle.send(b'GET /met')
+                    self.assertIn(PREFIX, fetch(f'{host}:{port}')[0])
+
+    def test_a_target_may_be_absolute_as_behind_a_proxy(self):
+        with Device('timeout') as device:
+            with start('--io-timeout', '60s', *LINGER, port=device.port, metrics=True) as toggler:
+                proxy = urllib.request.ProxyHandler({'http': f'http://{self.where(toggler)}'})
+                opener = urllib.request.build_opener(proxy)
+                with opener.open('http://lamp.example/metrics?a=b', timeout=20) as answer:
+                    self.assertIn(PREFIX, answer.read().decode())
+
+    def test_a_page_has_the_same_lines_for_every_reader(self):
+        with Device('timeout') as device:
+            with start('--io-timeout', '60s', *LINGER, port=device.port, metrics=True,
+                       name='q"b\\s\u2028u\u2029v') as toggler:
+                text = fetch(self.where(toggler))[0]
+        self.assertEqual(text.splitlines(), text.split('\n')[:-1])
+        self.assertIn(r'device_id="q\"b\\s', text)
 
     def test_promtool_has_no_complaint(self):
         tool = programs.promtool()

@@ -2,6 +2,7 @@
 
 #include <cleat/base/call.hpp>
 #include <cleat/base/utf8.hpp>
+#include <cleat/observe/log_sink.hpp>
 #include <cleat/observe/outcome.hpp>
 
 #include <prometheus/counter.h>
@@ -65,7 +66,20 @@ reason_text reason_of(failure const& f) noexcept {
   return to_reason(f.code().message(buffer.data(), buffer.size()));
 }
 
-std::string label(std::string_view peer) { return to_utf8(text<128>{peer}.view()); }
+/// A label that every reader of the format takes for part of one line.
+std::string label(std::string_view words) {
+  std::string out;
+  while (!words.empty()) {
+    std::size_t const n = utf8_length(words);
+    std::string_view const character = words.substr(0, n);
+    bool const good = n != 0 && (character == "\n" || !steers_terminal(utf8_code_point(character)));
+    out += good ? character : utf8_replacement;
+    words.remove_prefix(std::max<std::size_t>(n, 1));
+  }
+  return out;
+}
+
+std::string peer_label(std::string_view peer) { return label(text<128>{peer}.view()); }
 
 struct text_hash {
   using is_transparent = void;
@@ -146,7 +160,8 @@ struct metrics::impl {
   };
 
   explicit impl(metrics_options const& o)
-      : sent(family(o, "packet_sent_total",
+      : prefix(o.prefix),
+        sent(family(o, "packet_sent_total",
                     "Frames given to the kernel, or not, by device and outcome.")),
         received(family(o, "packet_recv_total",
                         "Frames received, and answers that did not come, by device and outcome.")),
@@ -197,8 +212,14 @@ struct metrics::impl {
     return remember(made);
   }
 
+  void add_log(log_sink const& log) {
+    std::lock_guard const lock{logs_mutex_};
+    logs_.push_back(&log);
+  }
+
   /// Brings what the library shows up to date.
   void show() {
+    show_logs();
     std::shared_lock const lock{mutex_};
     for (auto const& [name, p] : peers_) {
       for (recent_count& c : p->sent) c.show();
@@ -227,8 +248,8 @@ struct metrics::impl {
   prometheus::Counter& retransmits(peer& p, kind why) {
     auto& slot = p.retransmitted.at(static_cast<std::size_t>(why));
     if (auto* const c = slot.load(std::memory_order_acquire)) return *c;
-    auto& made =
-        retransmitted.Add({{"device_id", label(p.name)}, {"reason", std::string{to_string(why)}}});
+    auto& made = retransmitted.Add(
+        {{"device_id", peer_label(p.name)}, {"reason", std::string{to_string(why)}}});
     slot.store(&made, std::memory_order_release);  // whoever else made it made the same one
     return made;
   }
@@ -236,7 +257,7 @@ struct metrics::impl {
   prometheus::Counter& decode_errors(peer& p, std::size_t index, std::string_view reason) {
     auto& slot = p.undecoded.at(index);
     if (auto* const c = slot.load(std::memory_order_acquire)) return *c;
-    auto& made = undecoded.Add({{"device_id", label(p.name)}, {"reason", to_utf8(reason)}});
+    auto& made = undecoded.Add({{"device_id", peer_label(p.name)}, {"reason", label(reason)}});
     slot.store(&made, std::memory_order_release);
     return made;
   }
@@ -245,7 +266,7 @@ struct metrics::impl {
     auto& slot = p.acted.at(static_cast<std::size_t>(what));
     if (auto* const c = slot.load(std::memory_order_acquire)) return *c;
     auto& made =
-        acted.Add({{"device_id", label(p.name)}, {"action", std::string{to_string(what)}}});
+        acted.Add({{"device_id", peer_label(p.name)}, {"action", std::string{to_string(what)}}});
     slot.store(&made, std::memory_order_release);
     return made;
   }
@@ -254,12 +275,13 @@ struct metrics::impl {
     if (p.name == other) return;  // several peers', so it would say nothing
     auto* gauge = p.breaker.load(std::memory_order_acquire);
     if (gauge == nullptr) {
-      gauge = &breakers.Add({{"device_id", label(p.name)}});
+      gauge = &breakers.Add({{"device_id", peer_label(p.name)}});
       p.breaker.store(gauge, std::memory_order_release);
     }
     gauge->Set(state);
   }
 
+  std::string const prefix;
   prometheus::Registry registry;
   counters& sent;
   counters& received;
@@ -270,10 +292,23 @@ struct metrics::impl {
   prometheus::Family<prometheus::Gauge>& breakers;
 
  private:
+  void show_logs() {
+    std::lock_guard const lock{logs_mutex_};
+    std::uint64_t lost = 0;
+    for (log_sink const* const each : logs_) lost += each->lost();
+    if (lost <= lost_shown_) return;
+    prometheus::BuildCounter()
+        .Name(prefix + "log_records_dropped_total")
+        .Help("Records that a log lost, since where they go was too slow, full or closed.")
+        .Register(registry)
+        .Add({})
+        .Increment(static_cast<double>(lost - std::exchange(lost_shown_, lost)));
+  }
+
   // Under `mutex_`; what inserts, exclusively.
   peer& insert(std::string_view name) {
     auto made = std::make_unique<peer>(name);
-    std::string const id = label(name);
+    std::string const id = peer_label(name);
     for (std::size_t i = 0; i < outcome_count; ++i) {
       std::string const o{to_string(static_cast<outcome>(i))};
       made->sent.at(i).show_in(sent.Add({{"device_id", id}, {"outcome", o}}));
@@ -296,6 +331,9 @@ struct metrics::impl {
     return p;
   }
 
+  std::mutex logs_mutex_;
+  std::vector<log_sink const*> logs_;
+  std::uint64_t lost_shown_ = 0;
   std::size_t const peers_max_;
   std::size_t own_series_ = 0;
   std::shared_mutex mutex_;
@@ -325,6 +363,8 @@ metrics::metrics(metrics_options options) : impl_(std::make_unique<impl>(options
 metrics::~metrics() = default;
 
 void metrics::add_peer(std::string_view peer) { (void)impl_->of(peer); }
+
+void metrics::add_log(log_sink const& log) { impl_->add_log(log); }
 
 std::string metrics::exposition() const {
   impl_->show();

@@ -14,6 +14,8 @@ class Registry;
 
 namespace cleat {
 
+class log_sink;
+
 /// What `metrics` may be told; all of it may be left as it is.
 class metrics_options {
  public:
@@ -41,6 +43,7 @@ class metrics_options {
 /// | `decode_errors_total` | device_id, reason | bytes the codec could not read, by its error |
 /// | `layer_actions_total` | device_id, action | what layers did with calls, by `action` |
 /// | `breaker_state` | device_id | a gauge: 0 closed, 1 half open, 2 open |
+/// | `log_records_dropped_total` | | records that logs lost, see `add_log` |
 ///
 /// `outcome` is one of success, error, timeout, closed, decode_error. Received frames are
 /// `success`, but `error` if they refuse a call or answer none (unmatched, late). An awaited answer
@@ -48,9 +51,13 @@ class metrics_options {
 /// `packet_recv_total` once: with the call that it ended, if the stream was lost and the call is
 /// known (`answer_missing` follows), and otherwise at once.
 ///
-/// The last two appear when they are first needed: a counter with the first action of its kind, the
-/// gauge with the first time that a breaker of the peer opens. It shows the last change; a peer has
+/// The last three appear when they are first needed: a counter with the first action of its kind, or
+/// the first record that is lost, the gauge with the first time that a breaker of the peer opens. It
+/// shows the last change; a peer has
 /// one breaker, or they share one gauge. Peers without series of their own have none.
+///
+/// In labels U+FFFD stands for what is not UTF-8, and for control characters and line ends of all
+/// kinds, which some readers of the format stumble over; a newline is escaped, as the format says.
 ///
 /// Once a peer has been seen, counting allocates nothing: its counters are held. They are atomic;
 /// the table of peers is behind a shared mutex, held for the look-up only and not at all while one
@@ -70,6 +77,9 @@ class metrics {
 
   /// Makes the series of this peer, all 0, so that every family is there before anything happened.
   void add_peer(std::string_view peer);
+
+  /// Counts what this log loses, added up over all that are added. It outlives the metrics.
+  void add_log(log_sink const& log);
 
   /// Everything in Prometheus' text format, version 0.0.4.
   [[nodiscard]] std::string exposition() const;

@@ -1,11 +1,13 @@
 #include <cleat/observe/metrics_endpoint.hpp>
 
 #include <cleat/base/host_text.hpp>
+#include <cleat/observe/signals_blocked.hpp>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/string.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
@@ -14,10 +16,12 @@
 #include <boost/beast/http/write.hpp>
 #include <boost/system/system_error.hpp>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
-#include <csignal>
 #include <cstddef>
+#include <list>
+#include <memory>
 #include <optional>
 #include <sstream>
 #include <system_error>
@@ -35,23 +39,44 @@ using namespace std::chrono_literals;
 
 constexpr auto patience = 5s;
 constexpr std::size_t connections_max = 32;
+/// What a client has of its place before another may get it: while it says nothing, and while it
+/// takes its answer.
+constexpr auto silence_min = 20ms;
+constexpr auto answering_min = 1s;
 constexpr std::uint32_t header_bytes_max = 8 * 1024;
 constexpr std::size_t buffer_bytes_max = 2 * std::size_t{header_bytes_max};
 constexpr std::size_t discarded_reads_max = 64;
 
 using response = http::response<http::string_body>;
 
+/// The path of a target in origin-form (`/metrics?x`) or absolute-form (`http://here/metrics?x`),
+/// whatever the authority: RFC 9112, section 3.2. Empty for one that is neither.
+std::string_view path_of(std::string_view target) noexcept {
+  constexpr std::string_view scheme = "http://";
+  if (boost::beast::iequals(target.substr(0, scheme.size()), scheme)) {
+    target.remove_prefix(scheme.size());
+    std::size_t const end = std::min(target.find_first_of("/?"), target.size());
+    if (end == 0) return {};
+    target.remove_prefix(end);
+    if (target.empty() || target.front() == '?') return "/";
+  }
+  return target.starts_with('/') ? target.substr(0, target.find('?')) : std::string_view{};
+}
+
 response answer(http::request_header<> const& ask, metrics const& shown) {
   response r{http::status::ok, 11};
   r.set(http::field::content_type, "text/plain; charset=utf-8");
   r.keep_alive(false);
-  std::string_view const target{ask.target().data(), ask.target().size()};
-  std::string_view const path = target.substr(0, target.find('?'));
+  std::string_view const path = path_of({ask.target().data(), ask.target().size()});
   bool const is_metrics = path == "/metrics";
-  if (!is_metrics && path != "/healthz") {
+  bool const is_read = ask.method() == http::verb::get || ask.method() == http::verb::head;
+  if (path.empty() && is_read) {
+    r.result(http::status::bad_request);
+    r.body() = "The target is neither a path nor http://HOST/PATH.\n";
+  } else if (!path.empty() && !is_metrics && path != "/healthz") {
     r.result(http::status::not_found);
     r.body() = "There are /metrics and /healthz.\n";
-  } else if (ask.method() != http::verb::get && ask.method() != http::verb::head) {
+  } else if (!is_read) {
     r.result(http::status::method_not_allowed);
     r.set(http::field::allow, "GET, HEAD");
     r.body() = "GET and HEAD only.\n";
@@ -66,17 +91,35 @@ response answer(http::request_header<> const& ask, metrics const& shown) {
   return r;
 }
 
+using steady_clock = std::chrono::steady_clock;
+
+class client;
+
+/// The clients that are connected, in the order in which they came.
+using guest_list = std::list<client*>;
+
 /// One client: reads a request's header, answers, closes.
 class client : public std::enable_shared_from_this<client> {
  public:
-  client(tcp::socket socket, metrics const& shown, std::size_t& connected)
-      : stream_(std::move(socket)), shown_(shown), connected_(connected) {
-    ++connected_;
+  client(tcp::socket socket, metrics const& shown, guest_list& guests)
+      : stream_(std::move(socket)),
+        shown_(shown),
+        guests_(guests),
+        here_(guests.insert(guests.end(), this)) {
     parser_.header_limit(header_bytes_max);
   }
   client(client const&) = delete;
   client& operator=(client const&) = delete;
-  ~client() { --connected_; }
+  ~client() { leave(); }
+
+  /// Whether it is being answered now, not before and not after.
+  [[nodiscard]] bool is_answered() const noexcept { return answered_; }
+  /// When it came, or the last phase of it began.
+  [[nodiscard]] steady_clock::time_point since() const noexcept { return since_; }
+  void close() {
+    leave();
+    stream_.close();
+  }
 
   void start() {
     stream_.expires_after(patience);
@@ -100,6 +143,7 @@ class client : public std::enable_shared_from_this<client> {
       return;  // gone, or too slow
     }
     stream_.expires_after(patience);
+    enter(true);
     serializer_.emplace(response_);
     auto const sent = [self = shared_from_this()](error_code not_sent, std::size_t) {
       if (!not_sent) self->say_goodbye();
@@ -109,6 +153,14 @@ class client : public std::enable_shared_from_this<client> {
     } else {
       http::async_write(stream_, *serializer_, sent);
     }
+  }
+
+  void enter(bool answering) noexcept {
+    answered_ = answering;
+    since_ = steady_clock::now();
+  }
+  void leave() noexcept {
+    if (here_ != guests_.end()) guests_.erase(std::exchange(here_, guests_.end()));
   }
 
   static bool is_bad_request(error_code failed) {
@@ -123,6 +175,7 @@ class client : public std::enable_shared_from_this<client> {
     stream_.socket().shutdown(tcp::socket::shutdown_send,
                               ignored);  // NOLINT(bugprone-unused-return-value)
     stream_.expires_after(1s);
+    enter(false);
     discard(discarded_reads_max);
   }
   void discard(std::size_t reads_left) {
@@ -135,7 +188,10 @@ class client : public std::enable_shared_from_this<client> {
 
   boost::beast::tcp_stream stream_;
   metrics const& shown_;
-  std::size_t& connected_;
+  guest_list& guests_;
+  guest_list::iterator here_;
+  bool answered_ = false;
+  steady_clock::time_point since_ = steady_clock::now();
   boost::beast::flat_buffer buffer_{buffer_bytes_max};
   http::request_parser<http::empty_body> parser_;
   response response_;
@@ -163,22 +219,6 @@ failure cannot_listen(error_code why, tcp::endpoint const& where) {
   }
   return failure{why, kind::resources, certainty::not_sent}.with_detail(sentence);
 }
-
-/// While it lives, the calling thread, and a thread that it starts, take no signals.
-class signals_blocked {
- public:
-  signals_blocked() noexcept {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  signals_blocked(signals_blocked const&) = delete;
-  signals_blocked& operator=(signals_blocked const&) = delete;
-  ~signals_blocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_{};
-};
 
 }  // namespace
 
@@ -219,30 +259,55 @@ struct metrics_endpoint::impl {
 
   void accept() {
     acceptor.async_accept([this](error_code failed, tcp::socket socket) {
-      if (failed) return accept_later();
-      if (connected < connections_max) {
-        try {
-          std::make_shared<client>(std::move(socket), shown, connected)->start();
-        } catch (...) {  // NOLINT(bugprone-empty-catch): out of memory: the client is closed
-        }
-      }
-      accept();
+      // Out of descriptors, most likely: trying again at once would spin.
+      if (failed) return later(100ms, [this] { accept(); });
+      next = std::move(socket);
+      receive();
     });
   }
 
-  /// Out of descriptors, most likely: trying again at once would spin.
-  void accept_later() {
-    pause.expires_after(100ms);
-    pause.async_wait([this](error_code cancelled) {
-      if (!cancelled) accept();
+  /// The one that came last, as soon as there is a place. The others wait in the kernel.
+  void receive() {
+    if (guests.size() >= connections_max && !send_one_away()) {
+      return later(silence_min, [this] { receive(); });
+    }
+    try {
+      std::make_shared<client>(std::move(next), shown, guests)->start();
+    } catch (...) {  // out of memory
+      next = tcp::socket{context};
+    }
+    accept();
+  }
+
+  /// The one that has been idle longest, if it has had its time; or else whoever takes too long
+  /// over an answer.
+  bool send_one_away() {
+    auto const now = steady_clock::now();
+    client* chosen = nullptr;
+    for (client* const each : guests) {
+      auto const had = each->is_answered() ? steady_clock::duration{answering_min} : silence_min;
+      if (now - each->since() < had) continue;
+      auto const rank = [](client const& c) { return std::pair{c.is_answered(), c.since()}; };
+      if (chosen == nullptr || rank(*each) < rank(*chosen)) chosen = each;
+    }
+    if (chosen != nullptr) chosen->close();
+    return chosen != nullptr;
+  }
+
+  template <class Act>
+  void later(steady_clock::duration time, Act act) {
+    pause.expires_after(time);
+    pause.async_wait([act](error_code cancelled) {
+      if (!cancelled) act();
     });
   }
 
   metrics const& shown;
-  std::size_t connected = 0;  ///< counted by clients, which the context destroys: stands before it
+  guest_list guests;  ///< of clients, which the context destroys: stands before it
   asio::io_context context{1};
   tcp::acceptor acceptor{context};
   asio::steady_timer pause{context};
+  tcp::socket next{context};
   tcp::endpoint bound;
   std::thread thread;
 };

@@ -13,9 +13,11 @@ namespace cleat {
 /// A small HTTP server that shows metrics to a Prometheus: `/metrics`, and `/healthz`, which
 /// answers `ok`.
 ///
-/// GET and HEAD only; anything else gets 404 or 405. One request per connection, of at most 8 KiB;
-/// 32 connections at a time; a client that takes more than 5 seconds over something is cut off. It
-/// has a thread and an `io_context` of its own, on the machine's time, so that it answers while the
+/// GET and HEAD only; anything else gets 404 or 405. A target may be absolute
+/// (`http://HOST/metrics`), as a scraper behind a proxy's address sends it. One request per
+/// connection, of at most 8 KiB; a client that takes more than 5 seconds over something is cut off.
+/// 32 connections at a time: when there is one more, the client goes that has been idle longest, so
+/// that those who say nothing keep no scraper out; one that is being answered is not idle. It has a thread and an `io_context` of its own, on the machine's time, so that it answers while the
 /// program is busy. That thread takes no signals.
 ///
 /// Destroying it closes everything, with clients connected too, and returns at once.
