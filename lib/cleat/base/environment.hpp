@@ -56,7 +56,15 @@ class environment {
   /// Somebody asked this chain to stop (shielded or not).
   [[nodiscard]] bool cancel_requested() const noexcept { return cancelled_; }
   /// Operations started now complete as cancelled.
-  [[nodiscard]] bool cancelled() const noexcept { return cancelled_ && shields_ == 0; }
+  [[nodiscard]] bool cancelled() const noexcept {
+    return (cancelled_ || halts_ != 0) && shields_ == 0;
+  }
+
+  /// Cancels in the same way, but only until `go_on`: for a part of the chain that has lost what it
+  /// needs, while the rest of the chain goes on. Work under a `shield` is left alone.
+  void halt() noexcept;
+  /// That part has ended. Once for each `halt`.
+  void go_on() noexcept { --halts_; }
 
   /// Destroys the whole chain without resuming it: what happens to a coroutine whose Asio handler
   /// is dropped.
@@ -113,6 +121,7 @@ class environment {
   /// number still has its starter on the stack.
   std::uint64_t runs_ = 0;
   unsigned shields_ = 0;
+  unsigned halts_ = 0;
   bool cancelled_ = false;
   bool finished_ = false;
   bool dropping_ = false;
@@ -257,7 +266,13 @@ class leaf {
 
 inline void environment::cancel() noexcept {
   detail::one_thread::turn const here{one_thread_};
-  if (std::exchange(cancelled_, true) || shields_ != 0) return;
+  if (std::exchange(cancelled_, true) || halts_ != 0 || shields_ != 0) return;
+  if (leaf_ != nullptr) leaf_->cancel();
+}
+
+inline void environment::halt() noexcept {
+  detail::one_thread::turn const here{one_thread_};
+  if (halts_++ != 0 || cancelled_ || shields_ != 0) return;
   if (leaf_ != nullptr) leaf_->cancel();
 }
 

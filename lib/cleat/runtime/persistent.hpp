@@ -150,9 +150,7 @@ class persistent_service
       : dialer_(std::move(dialer)), protocol_(std::move(protocol)) {}
   persistent_service(persistent_service&&) noexcept = default;
   persistent_service& operator=(persistent_service&&) = delete;
-  ~persistent_service() {
-    if (link_) link_->close();
-  }
+  ~persistent_service() { close(); }
 
   /// How long making the connection may take, name lookup included; 10 s if nothing is said.
   [[nodiscard]] persistent_service connect_within(duration limit) && {
@@ -173,6 +171,11 @@ class persistent_service
   auto start(request const& q, call const& c) {
     detail::session_opener<session_type>& opener = *this;
     return typename session_type::exchange{opener, q, c};
+  }
+
+  /// Closes the connection; its calls end as `shut_down`. The next one would make another.
+  void close() noexcept {
+    if (link_) link_->close();
   }
 
   [[nodiscard]] std::string describe() const {
