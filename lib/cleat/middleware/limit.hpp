@@ -19,11 +19,11 @@ namespace cleat {
 namespace detail {
 
 /// What a call in a line waits on, until it has its place or will get none.
-class turn final : public leaf {
+class place_wait final : public leaf {
  public:
-  turn(waiting_line::place& mine, time_point deadline) noexcept
+  place_wait(waiting_line::place& mine, time_point deadline) noexcept
       : place_(mine), deadline_(deadline) {}
-  ~turn() override { place_.tell(nullptr, nullptr); }
+  ~place_wait() override { place_.tell(nullptr, nullptr); }
 
   /// Why it got no place, or cannot use it any more.
   [[nodiscard]] std::optional<kind> await_resume() const {
@@ -37,10 +37,10 @@ class turn final : public leaf {
  private:
   void begin(bool cancelled) override {
     if (cancelled) return end(kind::cancelled);
-    place_.tell([](void* self) { static_cast<turn*>(self)->called(); }, this);
+    place_.tell([](void* self) { static_cast<place_wait*>(self)->called(); }, this);
     timeout_.set(
         env().executor(), deadline_,
-        [](void* self) { static_cast<turn*>(self)->end(kind::timed_out); }, this);
+        [](void* self) { static_cast<place_wait*>(self)->end(kind::timed_out); }, this);
   }
   void cancel() noexcept override {
     if (place_.waits()) end(kind::cancelled);
@@ -99,7 +99,7 @@ class limited final : public relay<limited<Request, Next>> {
       if (answer == waiting_line::answer::waits) {
         notify(call_.events, layer_acted{call_, action::limit_queued});
         since_ = call_.now();
-        turn_.emplace([&] { return turn(*place_, call_.deadline()); });
+        turn_.emplace([&] { return place_wait(*place_, call_.deadline()); });
         if (this->wait_for(*turn_)) return false;
       } else if (answer != waiting_line::answer::under_way) {
         return refused(not_let_in(line->with(), answer));
@@ -144,7 +144,7 @@ class limited final : public relay<limited<Request, Next>> {
   std::size_t bytes_;
   std::optional<waiting_line::place> place_;
   time_point since_{};
-  std::optional<held<turn>> turn_;
+  std::optional<held<place_wait>> turn_;
   std::optional<failure> failed_;
   std::optional<held<awaitable>> below_;
 };
