@@ -125,7 +125,7 @@ BOOST_AUTO_TEST_CASE(a_pipeline_that_goes_ends_its_calls_as_shut_down_whatever_l
   ends_its_calls("timeout", [] { return cleat::timeout(2h) | slow(); });
   ends_its_calls("hedge", [] { return cleat::hedge().after(10ms) | slow(); });
   ends_its_calls("idempotent", [] { return cleat::idempotent() | slow(); });
-  ends_its_calls("shadow", [] { return cleat::shadow(slow(), slow()); });
+  ends_its_calls("shadow", [] { return cleat::deadline(2h) | cleat::shadow(slow(), slow()); });
   ends_its_calls("a stranger's", [] { return cleat::middleware(again()) | slow(); });
   ends_its_calls("any_service", [] { return box{cleat::deadline(2h) | slow()}; });
   ends_its_calls("a pipeline inside", [&] {
@@ -203,7 +203,7 @@ BOOST_AUTO_TEST_CASE(a_pipeline_that_is_moved_keeps_its_calls) {
   auto moved = std::move(service);
   w.run_for(3h);
   BOOST_TEST(first.got->has_value());
-  BOOST_TEST((second.got && second.got->error().why() == kind::timed_out));
+  BOOST_TEST(second.got->has_value());
 }
 
 BOOST_AUTO_TEST_CASE(a_place_is_free_when_the_call_has_ended_though_its_awaitable_lives_on) {

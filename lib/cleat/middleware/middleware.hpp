@@ -180,6 +180,10 @@ class pipeline : public service_entry<pipeline<Layers>, request_of<Layers>, resp
 
   explicit pipeline(Layers l) : core_(*new core(std::move(l))) {}
   pipeline(pipeline&&) noexcept = default;
+  /// Another pipeline of the same layers, without the calls.
+  pipeline(pipeline const& other)
+    requires std::copy_constructible<Layers>
+      : core_(*new core(Layers{other.self().all})) {}
   pipeline& operator=(pipeline&&) = delete;
   ~pipeline() { close(); }
 
