@@ -249,6 +249,9 @@ class history {
       case device_event::type::repeated:
         require(acts(c.mode) && e.request->op_id, "only what bears an op_id is known again");
         return;
+      case device_event::type::unrecorded:
+        require(false, "without a ledger nothing is kept out of it");
+        return;
     }
   }
 
