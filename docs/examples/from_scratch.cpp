@@ -76,6 +76,9 @@ class mood {
     failures_ = 0;
     until_ = now + s_.rest;
   }
+  [[nodiscard]] bool is_forgettable(time_point now) const {
+    return failures_ == 0 && until_ <= now;
+  }
 
  private:
   settings s_;
@@ -91,11 +94,13 @@ class spares : public cleat::stage {
 
   template <class Request, class Next>
   task<result<response_of<Next>>> operator()(Request q, call c, Next& next) {
-    mood& of_peer = moods_.of(c.peer);
-    if (duration const left = of_peer.rests_for(c.now()); left > 0s) co_return refusal(left);
+    mood* of_peer = moods_.of(c.peer, c.now());
+    if (of_peer == nullptr) co_return moods_.refusal();
+    if (duration const left = of_peer->rests_for(c.now()); left > 0s) co_return refusal(left);
 
     auto r = co_await next(std::move(q), c);
-    of_peer.ended(r.has_value() || !is_to_blame(r.error()), c.now());
+    of_peer = moods_.of(c.peer, c.now());  // again: it may have been forgotten meanwhile
+    if (of_peer != nullptr) of_peer->ended(r.has_value() || !is_to_blame(r.error()), c.now());
     co_return r;
   }
 
@@ -156,8 +161,7 @@ class patient : public cleat::stage {
 
   template <class Request, class Next>
   task<result<response_of<Next>>> operator()(Request q, call c, Next& next) {
-    cleat::retry_budget& budget = budgets_.of(c.peer);
-    budget.deposit();
+    if (auto* const budget = budgets_.of(c.peer, c.now())) budget->deposit();
     certainty worst = certainty::not_sent;
     for (unsigned made = 1;; ++made) {
       auto r = co_await cleat::ask_with_copy(next, q, c);
@@ -175,7 +179,8 @@ class patient : public cleat::stage {
       if (asked_to_wait) wait = std::max<duration>(wait, *why.retry_after());
       time_point const at = cleat::saturated_add(c.now(), wait);
       if (at >= c.deadline()) co_return total;
-      if (!budget.withdraw(c.now())) {
+      auto* const budget = budgets_.of(c.peer, c.now());
+      if (budget == nullptr || !budget->withdraw(c.now())) {
         notify(c.events, cleat::retry_budget_empty{c, why});
         co_return total;
       }
