@@ -3,6 +3,7 @@
 #include <cleat/middleware/breaker.hpp>
 #include <cleat/middleware/canary.hpp>
 #include <cleat/middleware/deadline.hpp>
+#include <cleat/middleware/fallback.hpp>
 #include <cleat/middleware/hedge.hpp>
 #include <cleat/middleware/idempotent.hpp>
 #include <cleat/middleware/limit.hpp>
@@ -161,6 +162,49 @@ BOOST_AUTO_TEST_CASE(whoever_asked_goes_on_and_may_ask_somebody_else) {
   gone.reset();
   w.run_for(1s);
   BOOST_TEST(heard == "shut_down, slept, answer");
+}
+
+BOOST_AUTO_TEST_CASE(closing_twice_is_closing_once) {
+  world w{1};
+  auto service =
+      std::make_unique<decltype(cleat::deadline(2h) | slow())>(cleat::deadline(2h) | slow());
+  bool slept_well = false;
+  auto body = [&]() -> task<> {
+    call const c{co_await cleat::this_chain::executor};
+    std::string q = "slow";
+    static_cast<void>(co_await (*service)(std::move(q), c));
+    auto const slept = co_await cleat::sleep_until(c.now() + 10ms);
+    slept_well = slept.has_value();
+  };
+  w.spawn(body());
+  w.run_for(10ms);
+  service->close();
+  service.reset();
+  w.run_for(1s);
+  BOOST_TEST(slept_well);
+}
+
+BOOST_AUTO_TEST_CASE(no_stopgap_is_answered_for_a_pipeline_that_went) {
+  ends_its_calls("fallback over a pipeline", [] {
+    auto inner = cleat::deadline(2h) | slow();
+    return cleat::fallback(std::string{"stopgap"}) | std::move(inner);
+  });
+}
+
+BOOST_AUTO_TEST_CASE(a_call_whose_pipeline_went_is_cancelled_for_those_who_ask) {
+  world w{1};
+  bool told = false;
+  auto asks = [&told](std::string q, call c) -> task<answer> {
+    static_cast<void>(co_await cleat::sleep_until(c.now() + 1h));
+    told = co_await cleat::this_chain::cancelled;
+    co_return q;
+  };
+  auto service = std::make_unique<decltype(cleat::deadline(2h) | asks)>(cleat::deadline(2h) | asks);
+  asked one{w, *service, "it"};
+  w.run_for(10ms);
+  service.reset();
+  w.run_for(1s);
+  BOOST_TEST(told);
 }
 
 BOOST_AUTO_TEST_CASE(it_may_go_while_one_of_its_callers_is_resumed) {

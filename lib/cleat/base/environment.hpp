@@ -54,7 +54,7 @@ class environment {
   void cancel() noexcept;
 
   /// Somebody asked this chain to stop (shielded or not).
-  [[nodiscard]] bool cancel_requested() const noexcept { return cancelled_; }
+  [[nodiscard]] bool cancel_requested() const noexcept { return cancelled_ || halts_ != 0; }
   /// Operations started now complete as cancelled.
   [[nodiscard]] bool cancelled() const noexcept {
     return (cancelled_ || halts_ != 0) && shields_ == 0;

@@ -20,7 +20,7 @@ class pipeline_core {
 
   /// The pipeline goes: its calls end as soon as they can, and none begins.
   void close() noexcept {
-    closed_ = true;
+    if (std::exchange(closed_, true)) return;
     close_service();
     for (link* l = first_; l != nullptr; l = l->after_) l->halt();
   }
@@ -126,7 +126,9 @@ class under_way final : public in_place {
   /// The reason is the pipeline's end, and not the caller.
   static result<Response> shut_down(result<Response> r) {
     if (r || r.error().why() != kind::cancelled) return r;
-    return failure{kind::shut_down, r.error().sure()}.with_attempts(r.error().attempts());
+    return failure{kind::shut_down, r.error().sure()}
+        .with_detail(r.error().detail())
+        .with_attempts(r.error().attempts());
   }
 
   pipeline_core::share core_;  // stands first: what is below uses it until the end
