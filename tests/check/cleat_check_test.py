@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """cleat-check finds what g++ 12 miscompiles in a user's files. cleat_check_test.py CLEAT-CHECK VERSION"""
 
 import json

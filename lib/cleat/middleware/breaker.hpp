@@ -184,12 +184,13 @@ class guarded final : public in_place {
 /// See `circuit` for how.
 ///
 /// What it does not let through fails at once as `overloaded`, `not_sent`, "breaker open after 5
-/// failures, the last: refused", with the time until the next trial as `retry_after` (zero while trials are under way). So a `retry`
-/// outside it waits for the trial if the call's deadline is later, and gives up at once if not.
+/// failures, the last: refused", with the time until the next trial as `retry_after` (zero while
+/// trials are under way). So a `retry` outside it waits for the trial if the call's deadline is
+/// later, and gives up at once if not.
 ///
 /// Each peer has its own circuit (see `per_peer`), unless one is shared. A new peer fails in the same
-/// way while `peers_max` others have calls under way or failures that are not forgiven. What counts is said by
-/// `health_by`, or by `counts`. A call that is cancelled, or whose deadline had passed before it
+/// way while `peers_max` others have calls under way or failures that are not forgiven. What counts
+/// is said by `health_by`, or by `counts`. A call that is cancelled, or whose deadline had passed before it
 /// began, counts neither way; if it was a trial, the next call is one. A trial without a deadline
 /// that never ends keeps its place for as long. An exception of `next` counts as a failure.
 ///

@@ -167,7 +167,8 @@ class weightless {
 ///
 /// Failures, all `not_sent`, `next` was not asked:
 /// - `overloaded`: no place and no room to wait; or too many bytes; or dropped from the queue; or a
-///   new peer while `peers_max` others have calls under way. The detail says which bound. `retry` does not try it again.
+///   new peer while `peers_max` others have calls under way. The detail says which bound. `retry`
+///   does not try it again.
 /// - `invalid`: the request alone has more bytes than the bound.
 /// - `timed_out`, `cancelled` while waiting.
 ///
