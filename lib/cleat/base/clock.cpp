@@ -27,7 +27,7 @@ class caller {
   void execute(F&& f) const {
     std::forward<F>(f)();
   }
-  friend bool operator==(caller const&, caller const&) noexcept = default;
+  [[maybe_unused]] friend bool operator==(caller const&, caller const&) noexcept = default;
 
  private:
   boost::asio::execution_context* context_;

@@ -150,7 +150,7 @@ class persistent_service
       : dialer_(std::move(dialer)), protocol_(std::move(protocol)) {}
   persistent_service(persistent_service&&) noexcept = default;
   persistent_service& operator=(persistent_service&&) = delete;
-  ~persistent_service() { close(); }
+  virtual ~persistent_service() { close(); }
 
   /// How long making the connection may take, name lookup included; 10 s if nothing is said.
   [[nodiscard]] persistent_service connect_within(duration limit) && {
