@@ -65,6 +65,7 @@ class environment {
   void halt() noexcept;
   /// That part has ended. Once for each `halt`.
   void go_on() noexcept { --halts_; }
+  [[nodiscard]] bool halted() const noexcept { return halts_ != 0; }
 
   /// Destroys the whole chain without resuming it: what happens to a coroutine whose Asio handler
   /// is dropped.

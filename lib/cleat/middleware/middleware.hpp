@@ -2,10 +2,10 @@
 
 #include <cleat/middleware/order.hpp>
 #include <cleat/middleware/suits.hpp>
-#include <cleat/middleware/under_way.hpp>
 #include <cleat/service/description.hpp>
 #include <cleat/service/entry.hpp>
 #include <cleat/service/service.hpp>
+#include <cleat/service/under_way.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -152,12 +152,7 @@ class layered : public service_entry<layered<M, S>, request_of<S>, response_of<S
   }
 
   /// Ends the calls of the service at the end as `shut_down`, if it can.
-  void close() noexcept {
-    if constexpr (requires {
-                    { service_.close() } noexcept;
-                  })
-      service_.close();
-  }
+  void close() noexcept { detail::close(service_); }
 
  private:
   [[no_unique_address]] M middleware_;
@@ -179,37 +174,30 @@ class pipeline : public service_entry<pipeline<Layers>, request_of<Layers>, resp
   static constexpr layer_set layers = Layers::layers;
 
   explicit pipeline(Layers l) : core_(*new core(std::move(l))) {}
+  /// Assigned to, it ends the calls of the pipeline that it was, as its destruction does.
   pipeline(pipeline&&) noexcept = default;
+  pipeline& operator=(pipeline&&) noexcept = default;
   /// Another pipeline of the same layers, without the calls.
   pipeline(pipeline const& other)
     requires std::copy_constructible<Layers>
       : core_(*new core(Layers{other.self().all})) {}
-  pipeline& operator=(pipeline&&) = delete;
-  ~pipeline() { close(); }
+  ~pipeline() = default;
 
   /// Calls it from a layer (see `service_entry`).
-  auto start(request&& q, call const& c) {
-    core& in = self();
-    auto const make = [&] { return in.all.start(std::move(q), c); };
-    return detail::under_way<response, decltype(make())>{in, make};
-  }
-  auto start(request const& q, call const& c) {
-    core& in = self();
-    auto const make = [&] { return in.all.start(q, c); };
-    return detail::under_way<response, decltype(make())>{in, make};
-  }
+  auto start(request&& q, call const& c) { return begin(self(), std::move(q), c); }
+  auto start(request const& q, call const& c) { return begin(self(), q, c); }
+  /// For a call that may begin later.
+  [[nodiscard]] auto lend() noexcept { return detail::loan<pipeline>{self()}; }
 
   /// Ends its calls as its destruction does; none begins any more.
-  void close() noexcept {
-    if (core_.get() != nullptr) core_.get()->close();
-  }
+  void close() noexcept { core_.close(); }
 
   /// What it is made of, for people.
-  [[nodiscard]] description describe() const {
-    return static_cast<core const*>(core_.get())->all.describe();
-  }
+  [[nodiscard]] description describe() const { return self().all.describe(); }
 
  private:
+  friend detail::loan<pipeline>;
+
   class core final : public detail::pipeline_core {
    public:
     explicit core(Layers&& l) : all(std::move(l)) {}
@@ -221,7 +209,13 @@ class pipeline : public service_entry<pipeline<Layers>, request_of<Layers>, resp
 
   [[nodiscard]] core& self() const noexcept { return *static_cast<core*>(core_.get()); }
 
-  detail::pipeline_core::share core_;
+  template <class Q>
+  static auto begin(detail::pipeline_core& in, Q&& q, call const& c) {
+    auto const make = [&] { return static_cast<core&>(in).all.start(std::forward<Q>(q), c); };
+    return detail::under_way<response, decltype(make())>{in, make};
+  }
+
+  detail::calls_owner core_;
 };
 
 namespace detail {

@@ -34,6 +34,7 @@ class observed final : public in_place {
   [[nodiscard]] static constexpr bool await_ready() noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> h) {
+    env_ = h.promise().env;
     try {
       return below_.suspend(h);
     } catch (...) {
@@ -47,7 +48,7 @@ class observed final : public in_place {
       if (r) {
         ended(nullptr);
       } else {
-        failure const why = r.error();
+        failure const why = env_->halted() ? as_shut_down(r.error()) : r.error();
         ended(&why);
       }
       return r;
@@ -78,6 +79,7 @@ class observed final : public in_place {
 
   call call_;
   time_point began_;
+  environment* env_ = nullptr;
   held<awaitable> below_;
 };
 

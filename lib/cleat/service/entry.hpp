@@ -55,10 +55,10 @@ class service_entry {
   }
   task<result<Response>> operator()(Request&& q) {
     static_assert(detail::sturdy<Request>::checked);
-    return detail::asked_afresh(static_cast<Self&>(*this), std::move(q));
+    return detail::asked_afresh<Response>(detail::lent(static_cast<Self&>(*this)), std::move(q));
   }
   task<result<Response>> operator()(Request const& q) {
-    return detail::asked_afresh(static_cast<Self&>(*this), q);
+    return detail::asked_afresh<Response>(detail::lent(static_cast<Self&>(*this)), q);
   }
 
   // Not there: they say what is wrong.

@@ -72,6 +72,8 @@ using response_of = typename detail::service_types<std::remove_cvref_t<S>>::resp
 /// - It ends by `call.deadline()`. Nothing that it started outlives the call.
 /// - Errors are values; their certainty is true. Cancelling the chain ends it soon, as `cancelled`.
 /// - It outlives its calls. Many calls may be under way at once, all on one executor.
+/// - If it has `void close() noexcept`, a pipeline or a box that goes calls it: its calls end soon, as
+/// `shut_down`, and none begins any more.
 ///
 /// ```
 /// auto echo = [](std::string q, call) -> task<result<std::string>> { co_return q; };
@@ -104,20 +106,47 @@ auto start(S& s, request_of<S>&& q, call const& c) {
   }
 }
 
+/// A service that outlives its calls.
+template <class S>
+class outlives {
+ public:
+  explicit outlives(S& s) noexcept : service_(&s) {}
+  auto start(request_of<S>&& q, call const& c) const {
+    return detail::start(*service_, std::move(q), c);
+  }
+
+ private:
+  S* service_;
+};
+
+/// How a coroutine that may begin later reaches the service `s`: by what `s.lend()` gives, if it is
+/// one of ours that may go before its calls.
+template <class S>
+auto lent(S& s) {
+  if constexpr (requires {
+                  typename S::entry;
+                  s.lend();
+                }) {
+    return s.lend();
+  } else {
+    return outlives<S>{s};
+  }
+}
+
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wsubobject-linkage"  // of a service that is a lambda
 #endif
-template <class S>
-task<result<response_of<S>>> asked(S& service, request_of<S> q, call c) {
-  auto r = co_await start(service, std::move(q), c);
+template <class Response, class Lent, class Request>
+task<result<Response>> asked(Lent service, Request q, call c) {
+  auto r = co_await service.start(std::move(q), c);
   co_return r;
 }
-template <class S>
-task<result<response_of<S>>> asked_afresh(S& service, request_of<S> q) {
+template <class Response, class Lent, class Request>
+task<result<Response>> asked_afresh(Lent service, Request q) {
   environment& env = co_await this_chain::environment;
   call const c{env};
-  auto r = co_await start(service, std::move(q), c);
+  auto r = co_await service.start(std::move(q), c);
   co_return r;
 }
 #if defined(__GNUC__) && !defined(__clang__)
@@ -127,14 +156,16 @@ task<result<response_of<S>>> asked_afresh(S& service, request_of<S> q) {
 }  // namespace detail
 
 /// A call as a task, to spawn it or to await it beside others, whatever the service returns:
-/// `spawn(executor, ask(lamp, q, c), token)`. The service outlives it.
+/// `spawn(executor, ask(lamp, q, c), token)`. A pipeline may go before it; any other service
+/// outlives it.
 template <Service S>
 task<result<response_of<S>>> ask(S& service, request_of<S>&& q, call const& c) {
   static_assert(detail::sturdy<request_of<S>>::checked);
-  return detail::asked(service, std::move(q), c);
+  return detail::asked<response_of<S>>(detail::lent(service), std::move(q), c);
 }
 template <Service S>
 task<result<response_of<S>>> ask(S& service, request_of<S> const& q, call const& c) {
-  return detail::asked(service, q, c);
+  return detail::asked<response_of<S>>(detail::lent(service), q, c);
 }
+
 }  // namespace cleat

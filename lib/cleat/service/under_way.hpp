@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cleat/base/call.hpp>
+#include <cleat/base/environment.hpp>
 #include <cleat/base/in_place.hpp>
 #include <cleat/base/result.hpp>
 
@@ -9,7 +11,7 @@
 
 namespace cleat::detail {
 
-/// What a pipeline and its calls share: it lives as long as one of them does. The pipeline is one
+/// What a pipeline, or a box, and its calls share: it lives as long as one of them does. The pipeline is one
 /// owner, each call another.
 ///
 /// Thread safety: none.
@@ -31,7 +33,10 @@ class pipeline_core {
    public:
     explicit share(pipeline_core& of) noexcept : core_(&of) { ++of.owners_; }
     share(share&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
-    share& operator=(share&&) = delete;
+    share& operator=(share&& other) noexcept {
+      std::swap(core_, other.core_);
+      return *this;
+    }
     ~share() {
       if (core_ != nullptr && --core_->owners_ == 0) delete core_;
     }
@@ -94,6 +99,58 @@ class pipeline_core {
   bool closed_ = false;
 };
 
+/// The owner whose end is the end of the calls.
+class calls_owner {
+ public:
+  explicit calls_owner(pipeline_core& of) noexcept : core_(of) {}
+  calls_owner(calls_owner&&) noexcept = default;
+  calls_owner& operator=(calls_owner&& other) noexcept {
+    if (this == &other) return *this;
+    close();
+    core_ = std::move(other.core_);
+    return *this;
+  }
+  ~calls_owner() { close(); }
+
+  void close() noexcept {
+    if (core_.get() != nullptr) core_.get()->close();
+  }
+  /// Null after it was moved from.
+  [[nodiscard]] pipeline_core* get() const noexcept { return core_.get(); }
+
+ private:
+  pipeline_core::share core_;
+};
+
+/// How a call that may begin later reaches the layers of `Owner`, which may be moved or go before.
+template <class Owner>
+class loan {
+ public:
+  explicit loan(pipeline_core& of) noexcept : core_(of) {}
+  template <class Request>
+  auto start(Request&& q, call const& c) const {
+    return Owner::begin(*core_.get(), std::forward<Request>(q), c);
+  }
+
+ private:
+  pipeline_core::share core_;
+};
+
+/// Ends the calls of `s`, if it can.
+template <class S>
+void close(S& s) noexcept {
+  if constexpr (requires {
+                  { s.close() } noexcept;
+                })
+    s.close();
+}
+
+/// How a call failed whose pipeline went: that is the reason, and not the caller.
+[[nodiscard]] inline failure as_shut_down(failure const& f) {
+  if (f.why() != kind::cancelled) return f;
+  return failure{kind::shut_down, f.sure()}.with_detail(f.detail()).with_attempts(f.attempts());
+}
+
 /// A call through a pipeline. Whatever becomes of the pipeline, the call keeps what it needs; it
 /// ends as `shut_down` if the pipeline goes before.
 template <class Response, class Awaitable>
@@ -117,20 +174,13 @@ class under_way final : public in_place {
   }
   result<Response> await_resume() {
     if (!began_) return failure{kind::shut_down, certainty::not_sent};
-    if (!link_.leave()) [[likely]]
-      return below_.resume();
-    return shut_down(below_.resume());
+    result<Response> r = below_.resume();  // layers may ask whether the chain is halted
+    if (!link_.leave() || r) [[likely]]
+      return r;
+    return as_shut_down(r.error());
   }
 
  private:
-  /// The reason is the pipeline's end, and not the caller.
-  static result<Response> shut_down(result<Response> r) {
-    if (r || r.error().why() != kind::cancelled) return r;
-    return failure{kind::shut_down, r.error().sure()}
-        .with_detail(r.error().detail())
-        .with_attempts(r.error().attempts());
-  }
-
   pipeline_core::share core_;  // stands first: what is below uses it until the end
   held<Awaitable> below_;
   pipeline_core::link link_;

@@ -50,6 +50,15 @@ auto slow() {
   };
 }
 
+/// Hears how calls ended.
+struct listener {
+  using listens_to = cleat::event_list<cleat::call_ended>;
+  void on(cleat::call_ended const& e) noexcept {
+    why = e.error == nullptr ? kind{} : e.error->why();
+  }
+  std::optional<kind> why;
+};
+
 struct deaf {
   using listens_to = cleat::event_list<cleat::call_ended>;
   void on(cleat::call_ended const& /*not counted*/) noexcept {}
@@ -129,6 +138,7 @@ BOOST_AUTO_TEST_CASE(a_pipeline_that_goes_ends_its_calls_as_shut_down_whatever_l
   ends_its_calls("shadow", [] { return cleat::deadline(2h) | cleat::shadow(slow(), slow()); });
   ends_its_calls("a stranger's", [] { return cleat::middleware(again()) | slow(); });
   ends_its_calls("any_service", [] { return box{cleat::deadline(2h) | slow()}; });
+  ends_its_calls("any_service alone", [] { return box{slow()}; });
   ends_its_calls("a pipeline inside", [&] {
     auto inner = cleat::retry(2).wait(wait) | slow();
     return cleat::deadline(2h) | std::move(inner);
@@ -236,6 +246,65 @@ BOOST_AUTO_TEST_CASE(what_was_made_before_and_is_awaited_behind_its_end_is_not_s
   };
   auto const r = w.run(body());
   BOOST_TEST((!r && r.error().why() == kind::shut_down && r.error().sure() == certainty::not_sent));
+}
+
+BOOST_AUTO_TEST_CASE(a_task_of_a_call_that_begins_behind_the_end_is_not_sent) {
+  auto const is_not_sent = [](world& w, task<answer> late) {
+    auto const r = w.run(std::move(late));
+    return !r && r.error().why() == kind::shut_down && r.error().sure() == certainty::not_sent;
+  };
+  auto const each_way = [&](auto make) {
+    using service = decltype(make());
+    world w{1};
+    call const c = w.new_call();
+    {
+      auto s = std::make_unique<service>(make());
+      auto late = cleat::ask(*s, std::string{"quick"}, c);
+      s.reset();
+      BOOST_TEST(is_not_sent(w, std::move(late)));
+    }
+    {
+      auto s = std::make_unique<service>(make());
+      auto late = (*s)(std::string{"quick"});
+      s.reset();
+      BOOST_TEST(is_not_sent(w, std::move(late)));
+    }
+    {
+      auto s = std::make_unique<service>(make());
+      auto late = cleat::ask(*s, std::string{"quick"}, c);
+      auto const moved = std::move(*s);
+      s.reset();
+      BOOST_TEST(w.run(std::move(late)).has_value());
+    }
+  };
+  each_way([] { return cleat::deadline(2h) | slow(); });
+  each_way([] { return box{slow()}; });
+}
+
+BOOST_AUTO_TEST_CASE(observers_hear_what_the_caller_gets) {
+  world w{1};
+  listener ears;
+  auto make = [&] { return cleat::observe(ears) | cleat::deadline(2h) | slow(); };
+  auto service = std::make_unique<decltype(make())>(make());
+  asked const one{w, *service, "slow"};
+  w.run_for(10ms);
+  service.reset();
+  w.run_for(0ms);
+  BOOST_TEST(one.is_shut_down());
+  BOOST_TEST((ears.why == kind::shut_down));
+}
+
+BOOST_AUTO_TEST_CASE(a_pipeline_that_is_replaced_ends_its_calls) {
+  world w{1};
+  auto make = [] { return cleat::deadline(2h) | slow(); };
+  auto service = make();
+  asked const old{w, service, "slow"};
+  w.run_for(10ms);
+  service = make();
+  asked const young{w, service, "quick"};
+  w.run_for(0ms);
+  BOOST_TEST(old.is_shut_down());
+  BOOST_TEST((young.got && young.got->has_value()));
 }
 
 BOOST_AUTO_TEST_CASE(a_pipeline_that_is_moved_keeps_its_calls) {
