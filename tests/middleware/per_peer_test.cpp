@@ -201,6 +201,23 @@ BOOST_AUTO_TEST_CASE(going_through_many_names_opens_no_breaker_and_fills_no_buck
   BOOST_TEST(ask(w, paced, "name50", "quick").has_value());
 }
 
+BOOST_AUTO_TEST_CASE(
+    a_breaker_makes_room_for_new_peers_when_those_in_trouble_are_not_asked_any_more) {
+  world w{1};
+  peers p;
+  auto service = cleat::breaker().failures(2).open_for(1s, 6s).peers_max(2) | p.service();
+  BOOST_TEST(!ask(w, service, "failed once", "fails").has_value());
+  for (int i = 0; i < 2; ++i) BOOST_TEST(!ask(w, service, "open", "fails").has_value());
+  w.run_for(59s);
+  BOOST_TEST(is_refused(ask(w, service, "new", "quick"), "2"));
+  w.run_for(1s);
+  BOOST_TEST(ask(w, service, "new", "quick").has_value());  // in the place of "failed once"
+  BOOST_TEST(!ask(w, service, "new", "fails").has_value());
+  BOOST_TEST(is_refused(ask(w, service, "newer", "quick"), "2"));
+  w.run_for(1s);
+  BOOST_TEST(ask(w, service, "newer", "quick").has_value());  // in the place of "open"
+}
+
 BOOST_AUTO_TEST_CASE(going_through_many_names_carries_nothing_out_twice) {
   world w{1};
   peers p;

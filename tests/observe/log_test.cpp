@@ -282,7 +282,8 @@ BOOST_FIXTURE_TEST_CASE(leaves_out_what_a_layer_did_not_say, fixture) {
 BOOST_FIXTURE_TEST_CASE(has_a_sentence_of_its_own_for_each_action, fixture) {
   std::string const trouble =
       "limit_rejected limit_dropped rate_rejected breaker_rejected breaker_opened "
-      "hedge_budget_empty fallback_used shadow_differed shadow_failed timeout_expired ";
+      "hedge_budget_empty idempotent_rejected fallback_used shadow_differed shadow_failed "
+      "timeout_expired ";
   std::string warned;
   std::set<std::string> sentences;
   for (std::size_t i = 0; i < cleat::action_count; ++i) {

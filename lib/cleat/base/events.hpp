@@ -65,6 +65,7 @@ enum class action : std::uint8_t {
   hedge_budget_empty,   ///< it would have been sent, but the budget is empty
   idempotent_replayed,  ///< got the recorded answer of the same operation
   idempotent_joined,    ///< waits for the same operation, which is under way
+  idempotent_rejected,  ///< no room to remember its answer
   fallback_used,        ///< answered otherwise, after a failure
   canary_taken,         ///< went to the candidate
   shadow_sent,          ///< goes to the mirror too
@@ -108,6 +109,8 @@ inline constexpr std::size_t action_count = static_cast<std::size_t>(action::tim
       return "idempotent_replayed";
     case action::idempotent_joined:
       return "idempotent_joined";
+    case action::idempotent_rejected:
+      return "idempotent_rejected";
     case action::fallback_used:
       return "fallback_used";
     case action::canary_taken:

@@ -8,7 +8,7 @@ namespace cleat {
 
 namespace {
 
-class category final : public boost::system::error_category {
+class f00d_category_type final : public boost::system::error_category {
  public:
   [[nodiscard]] char const* name() const noexcept override { return "cleat.f00d"; }
   [[nodiscard]] std::string message(int value) const override { return words(value); }
@@ -106,7 +106,7 @@ std::size_t bare_bytes(bytes_view unread, f00d_options const& options) noexcept 
 }  // namespace
 
 boost::system::error_category const& f00d_category() noexcept {
-  static category const instance;
+  static f00d_category_type const instance;
   return instance;
 }
 

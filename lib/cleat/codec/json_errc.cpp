@@ -6,7 +6,7 @@ namespace cleat {
 
 namespace {
 
-class category final : public boost::system::error_category {
+class json_category_type final : public boost::system::error_category {
  public:
   [[nodiscard]] char const* name() const noexcept override { return "cleat.json"; }
   [[nodiscard]] std::string message(int value) const override { return words(value); }
@@ -45,7 +45,7 @@ class category final : public boost::system::error_category {
 }  // namespace
 
 boost::system::error_category const& json_category() noexcept {
-  static category const instance;
+  static json_category_type const instance;
   return instance;
 }
 

@@ -79,7 +79,9 @@ class text_reader {
 
  private:
   void wrong(std::size_t at) noexcept { wrong_ = std::min(wrong_, at); }
-  [[nodiscard]] char byte(std::size_t at) const noexcept { return at < raw_.size() ? raw_[at] : 0; }
+  [[nodiscard]] char byte(std::size_t at) const noexcept {
+    return at < raw_.size() ? raw_[at] : '\0';
+  }
 
   void character() {
     std::size_t const n = utf8_length(raw_.substr(at_));

@@ -110,6 +110,11 @@ class answer_window {
     return expected_ == 0 && (by_age_.last() == nullptr || is_old(*by_age_.last(), now));
   }
 
+  /// Whether another answer would push one out, when those that are expected have come.
+  [[nodiscard]] bool is_full() const noexcept {
+    return answers_max_ != 0 && entries_.size() + expected_ >= answers_max_;
+  }
+
   /// How many answers it holds; some may be too old to be given.
   [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
 

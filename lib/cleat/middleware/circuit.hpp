@@ -186,6 +186,7 @@ class circuit {
     }
     ++in_a_row_;
     if (with_.ratio > 0) window_.add(true, now);
+    remember_from(now);
     if (!too_many()) return {};
     open_for_ = with_.open_for;
     since_ = now;
@@ -205,10 +206,14 @@ class circuit {
 
   /// An open one stays open after its time, until somebody asks.
   [[nodiscard]] state current() const noexcept { return state_; }
-  /// Whether it is closed, remembers no failure, and no call is under way.
+  /// Whether no call is under way and it remembers no failure, or only one that is older than ten
+  /// times `open_max` (counted from the end of the open time).
   [[nodiscard]] bool is_forgettable(time_point now) const noexcept {
-    return state_ == state::closed && in_a_row_ == 0 && under_way_ == 0 &&
-           (with_.ratio <= 0 || window_.is_clear(now));
+    if (under_way_ != 0) return false;
+    if (state_ == state::closed && in_a_row_ == 0 && (with_.ratio <= 0 || window_.is_clear(now))) {
+      return true;
+    }
+    return now >= forgettable_;
   }
   /// Trials under way.
   [[nodiscard]] unsigned trials() const noexcept { return trials_; }
@@ -232,7 +237,14 @@ class circuit {
   turn open(time_point now) noexcept {
     change_to(state::open);
     until_ = saturated_add(now, open_for_);
+    remember_from(until_);
     return ended(turn::to::opened, open_for_);
+  }
+  void remember_from(time_point t) noexcept {
+    constexpr duration::rep times = 10;
+    duration const so_long =
+        with_.open_max > duration::max() / times ? duration::max() : with_.open_max * times;
+    forgettable_ = saturated_add(t, so_long);
   }
   [[nodiscard]] bool too_many() const noexcept {
     if (with_.failures != 0 && in_a_row_ >= with_.failures) return true;
@@ -253,6 +265,7 @@ class circuit {
   kind why_ = kind::timed_out;    ///< of the last failure
   duration open_for_{};           ///< the last time
   time_point until_{};            ///< open: so long
+  time_point forgettable_{};      ///< the last failure is forgotten then, if that is needed
   time_point since_{};            ///< not closed: since then
 };
 

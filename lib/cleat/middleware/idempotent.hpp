@@ -81,7 +81,15 @@ class operations<Response>::seat {
       : in_(in), deadline_(c.deadline()), repeatable_(c.repeatable) {
     auto found = in.flights_.find(operation_key::view{c.peer, c.operation});
     if (found == in.flights_.end()) {
-      if (in.flights_.size() >= in.flights_max_) return;
+      if (in.flights_.size() >= in.flights_max_) {
+        refusal_ = "too many operations under way; see under_way_max";
+        return;
+      }
+      // An answer of another peer would be pushed out.
+      if (in.one_window_ && answers.is_full()) {
+        refusal_ = "the one window is full of answers that are kept; see answers_max";
+        return;
+      }
       found =
           in.flights_.try_emplace(operation_key{std::string{c.peer}, c.operation}, answers).first;
     }
@@ -106,8 +114,8 @@ class operations<Response>::seat {
     if (flight_->asks == nullptr && flight_->first == nullptr) in_.flights_.erase(position());
   }
 
-  /// Right after it was made: whether there was a place.
-  [[nodiscard]] bool has_place() const noexcept { return flight_ != nullptr; }
+  /// Right after it was made: why there was no place; null if there was one.
+  [[nodiscard]] char const* refusal() const noexcept { return refusal_; }
   [[nodiscard]] bool asks() const noexcept { return flight_ != nullptr && flight_->asks == this; }
 
   /// Until there is an outcome, or it has to ask itself.
@@ -215,6 +223,7 @@ class operations<Response>::seat {
   seat* after_ = nullptr;
   time_point deadline_;
   bool repeatable_;
+  char const* refusal_ = nullptr;
   event woken_;
   std::optional<result<Response>> got_;
 };
@@ -238,9 +247,9 @@ inline constexpr char tag_of = 0;
 /// - When the call that asks is cancelled, or its deadline passes, the first of those that joined
 /// asks instead, unless the operation may have been executed and one of the two must not be
 /// repeated. Those that may not ask fail as `shut_down` or `timed_out`, `maybe_executed`.
-/// - Beyond 10,000 operations under way, and for a new peer while `peers_max` others have answers that
-/// are kept, calls fail as `overloaded`, `not_sent`: to let them through, or to forget an answer of
-/// somebody else, would be to break the promise unseen.
+/// - Beyond 10,000 operations under way, for a new peer while `peers_max` others have answers that are
+/// kept, and while one window for all is full of them, calls fail as `overloaded`, `not_sent`: to let
+/// them through, or to forget an answer of somebody else, would be to break the promise unseen.
 ///
 /// A response must be copyable. It remembers as long as it lives, and not over a restart. (Answers
 /// as for the `Idempotency-Key` of HTTP interfaces, joining as in Go's `singleflight`.)
@@ -267,7 +276,8 @@ class idempotent : public stage {
     peers_max_ = n;
     return std::move(*this);
   }
-  /// One window for all peers: `answers_max` is then a bound of all answers together.
+  /// One window for all peers: `answers_max` is then a bound of all answers together. While it is full
+  /// of answers that are kept, there is no place for another operation.
   [[nodiscard]] idempotent one_window() && {
     one_window_ = true;
     return std::move(*this);
@@ -290,16 +300,21 @@ class idempotent : public stage {
     using response = response_of<Next>;
     auto& known = of<response>();
     auto* const answers = known.answers_of(c.peer, c.now());
-    if (answers == nullptr) co_return known.refusal();
+    if (answers == nullptr) {
+      auto const why = known.refusal();
+      notify(c.events, layer_acted{c, action::idempotent_rejected, &why});
+      co_return why;
+    }
     if (auto const before = answers->find({c.peer, c.operation}, c.now())) {
       result<response> again = before->answer;
       notify(c.events, layer_acted{c, action::idempotent_replayed, nullptr, before->age});
       co_return again;
     }
     typename detail::operations<response>::seat mine{known, *answers, c};
-    if (!mine.has_place()) {
-      co_return failure{kind::overloaded, certainty::not_sent}.with_detail(
-          "too many operations under way");
+    if (mine.refusal() != nullptr) {
+      auto const why = failure{kind::overloaded, certainty::not_sent}.with_detail(mine.refusal());
+      notify(c.events, layer_acted{c, action::idempotent_rejected, &why});
+      co_return why;
     }
     if (!mine.asks()) {
       notify(c.events, layer_acted{c, action::idempotent_joined});

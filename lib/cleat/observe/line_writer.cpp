@@ -1,5 +1,8 @@
 #include <cleat/observe/line_writer.hpp>
 
+#include <cleat/base/utf8.hpp>
+#include <cleat/observe/unless_it_throws.hpp>
+
 #include <boost/system/error_code.hpp>
 
 #include <fcntl.h>
@@ -19,15 +22,15 @@ namespace {
 
 constexpr int nothing = -1;
 
-failure cannot_open(std::string_view what, std::string_view path, int error) {
+failure cannot_open(std::string_view path, int error) {
   boost::system::error_code const code{error, boost::system::system_category()};
   // The end of a path tells more than its beginning.
   constexpr std::size_t path_bytes_max = 48;
   std::string const shown = path.size() <= path_bytes_max
                                 ? std::string{path}
                                 : "~" + std::string{path.substr(path.size() - path_bytes_max)};
-  return failure{code, kind::resources, certainty::not_sent}.with_detail(
-      std::string{what} + " file " + shown + ": " + code.message());
+  return failure{code, kind::resources, certainty::not_sent}.with_detail("log file " + shown +
+                                                                         ": " + code.message());
 }
 
 int open_to_append(std::string const& path, int more_flags) noexcept {
@@ -62,11 +65,10 @@ bool is_ready(int fd, int patience_ms) noexcept {
 
 }  // namespace
 
-line_writer::line_writer(int fd, std::string name, std::string_view what)
-    : line_writer(fd, std::move(name), what, false) {}
+line_writer::line_writer(int fd, std::string name) : line_writer(fd, std::move(name), false) {}
 
-line_writer::line_writer(int fd, std::string name, std::string_view what, bool owned)
-    : fd_(fd), owned_(owned), name_(std::move(name)), what_(what) {
+line_writer::line_writer(int fd, std::string name, bool owned)
+    : fd_(fd), owned_(owned), name_(std::move(name)) {
   look();
 }
 
@@ -78,23 +80,22 @@ line_writer::line_writer(line_writer&& other) noexcept
       closed_(other.closed_),
       error_(other.error_),
       written_(other.written_),
-      name_(std::move(other.name_)),
-      what_(std::move(other.what_)) {}
+      name_(std::move(other.name_)) {}
 
 line_writer::~line_writer() {
   if (owned_) ::close(fd_);
 }
 
-result<line_writer> line_writer::open(std::string path, std::string_view what) {
+result<line_writer> line_writer::open(std::string path) {
   int const fd = open_to_append(path, 0);
-  if (fd < 0) return cannot_open(what, path, errno);
-  return line_writer{fd, std::move(path), what, true};
+  if (fd < 0) return cannot_open(path, errno);
+  return line_writer{fd, std::move(path), true};
 }
 
 result<int> line_writer::open_again() const {
   if (!owned_) return nothing;
   int const fd = open_to_append(name_, O_NONBLOCK);
-  if (fd < 0) return cannot_open(what_, name_, errno);
+  if (fd < 0) return cannot_open(name_, errno);
   return fd;
 }
 
@@ -176,13 +177,11 @@ line_writer::progress line_writer::fail(int error) noexcept {
 }
 
 void line_writer::tell(int error) const noexcept {
-  boost::system::error_code const code{error, boost::system::system_category()};
-  std::array<char, 128> reason{};
-  std::array<char, 512> sentence{};
-  int const n = std::snprintf(
-      sentence.data(), sentence.size(), "cannot write the %.40s to %.300s: %s; it is tried again\n",
-      what_.c_str(), name_.c_str(), code.message(reason.data(), reason.size()));
-  if (n > 0) say_on_stderr({sentence.data(), static_cast<std::size_t>(n)});
+  detail::unless_it_throws([&] {
+    boost::system::error_code const code{error, boost::system::system_category()};
+    say_on_stderr("cannot write the log to " + printable(name_) + ": " + code.message() +
+                  "; it is tried again\n");
+  });
 }
 
 void say_on_stderr(std::string_view line) noexcept {

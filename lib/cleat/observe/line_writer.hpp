@@ -31,12 +31,11 @@ class line_writer {
     closed,   ///< nobody will ever read it
   };
 
-  /// Writes to a descriptor that somebody else owns, and leaves its flags as they are. `what` is
-  /// what a sentence calls it: "log".
-  explicit line_writer(int fd, std::string name, std::string_view what = "log");
+  /// Writes to a descriptor that somebody else owns, and leaves its flags as they are.
+  explicit line_writer(int fd, std::string name);
   /// Appends to a file, made with mode 0600 if need be: what is written may be private. Waits for
   /// the reader of a FIFO. Fails as `resources`, with path and reason in the detail.
-  [[nodiscard]] static result<line_writer> open(std::string path, std::string_view what = "log");
+  [[nodiscard]] static result<line_writer> open(std::string path);
 
   line_writer(line_writer&& other) noexcept;
   line_writer& operator=(line_writer&&) = delete;
@@ -66,7 +65,7 @@ class line_writer {
   void use(int fd) noexcept;
 
  private:
-  line_writer(int fd, std::string name, std::string_view what, bool owned);
+  line_writer(int fd, std::string name, bool owned);
   void look() noexcept;
   /// Nothing, if that cannot be known.
   [[nodiscard]] std::optional<bool> ends_within_a_line() const noexcept;
@@ -81,7 +80,6 @@ class line_writer {
   int error_ = 0;
   std::size_t written_ = 0;  ///< of the line under way, its newline in front included
   std::string name_;
-  std::string what_;
 };
 
 /// Says it on stderr, if that takes it at once.

@@ -3,6 +3,7 @@
 #include <cleat/base/bytes.hpp>
 #include <cleat/base/call.hpp>
 #include <cleat/observe/outcome.hpp>
+#include <cleat/observe/unless_it_throws.hpp>
 
 #include <boost/json/object.hpp>
 
@@ -133,6 +134,8 @@ constexpr sentence words(action a) noexcept {
       return {"the call to ", " got the recorded answer of the same operation"};
     case action::idempotent_joined:
       return {"the call to ", " waits for the same operation, which is under way"};
+    case action::idempotent_rejected:
+      return {"the call to ", " was not sent: there is no room to remember its answer"};
     case action::fallback_used:
       return {"the call to ", " was answered by the fallback"};
     case action::canary_taken:
@@ -149,15 +152,6 @@ constexpr sentence words(action a) noexcept {
       return {"the call to ", " was cancelled: the service below did not keep the deadline"};
   }
   return {};
-}
-
-/// A log never ends the program: out of memory, there is a record less.
-template <class F>
-void unless_it_throws(F const& write) noexcept {
-  try {
-    write();
-  } catch (...) {  // NOLINT(bugprone-empty-catch)
-  }
 }
 
 /// With the time of the call's own clock, which may be a simulation's.
@@ -183,7 +177,7 @@ std::uint32_t log::take_attempts(call_ended const& e) {
 }
 
 void log::write(call_ended const& e, log_level l) noexcept {
-  unless_it_throws([&] {
+  detail::unless_it_throws([&] {
     record r{"call"};
     r.add("device_id", json::string{e.of.peer.view()});
     r.add("attempts", take_attempts(e)).ended(e.elapsed, outcome_of(e.error));
@@ -199,7 +193,7 @@ void log::write(call_ended const& e, log_level l) noexcept {
 }
 
 void log::write(retry_scheduled const& e, log_level l) noexcept {
-  unless_it_throws([&] {
+  detail::unless_it_throws([&] {
     {
       std::lock_guard const lock{mutex_};
       // Full of calls whose end nobody told: forget one.
@@ -219,7 +213,7 @@ void log::write(retry_scheduled const& e, log_level l) noexcept {
 }
 
 void log::write(retry_budget_empty const& e, log_level l) noexcept {
-  unless_it_throws([&] {
+  detail::unless_it_throws([&] {
     record r{"retry_budget_empty"};
     r.add("device_id", json::string{e.of.peer.view()}).because(e.why).of(e.of);
     write_for(to_, &e.of, l, "no further attempt, the retry budget is empty: " + e.why.message(),
@@ -228,7 +222,7 @@ void log::write(retry_budget_empty const& e, log_level l) noexcept {
 }
 
 void log::write(layer_acted const& e, log_level l) noexcept {
-  unless_it_throws([&] {
+  detail::unless_it_throws([&] {
     record r{"layer"};
     r.add("action", json::string{to_string(e.what)})
         .add("device_id", json::string{e.of.peer.view()});
@@ -243,7 +237,7 @@ void log::write(layer_acted const& e, log_level l) noexcept {
 }
 
 void log::write(connect_ended const& e, log_level l) noexcept {
-  unless_it_throws([&] {
+  detail::unless_it_throws([&] {
     record r{"connect"};
     r.add("device_id", json::string{e.of.peer.view()}).add("address", json::string{e.address});
     r.ended(e.elapsed, outcome_of_sending(e.error));
@@ -258,7 +252,7 @@ void log::write(connect_ended const& e, log_level l) noexcept {
 }
 
 void log::write(frame_sent const& e, log_level l) noexcept {
-  unless_it_throws([&] {
+  detail::unless_it_throws([&] {
     record r{"tcp_packet"};
     r.packet("send", e.id, peer_of(e.of), e.bytes).ended(e.elapsed, outcome_of_sending(e.error));
     if (e.error != nullptr) r.because(*e.error);
@@ -272,7 +266,7 @@ void log::write(frame_sent const& e, log_level l) noexcept {
 }
 
 void log::write(frame_received const& e, log_level l) noexcept {
-  unless_it_throws([&] {
+  detail::unless_it_throws([&] {
     bool const stray = e.as == verdict::late || e.as == verdict::unmatched;
     record r{"tcp_packet"};
     r.packet("recv", e.id, peer_of(e.of), e.bytes);
@@ -293,7 +287,7 @@ void log::write(frame_received const& e, log_level l) noexcept {
 }
 
 void log::write(answer_missing const& e, log_level l) noexcept {
-  unless_it_throws([&] {
+  detail::unless_it_throws([&] {
     // Bytes that could not be read were a packet of their own, see `decode_failed`.
     record r{e.why.why() == kind::malformed ? "answer_missing" : "tcp_packet"};
     r.packet("recv", e.id, e.of.peer, {}).ended(e.elapsed, outcome_of(&e.why));
@@ -303,7 +297,7 @@ void log::write(answer_missing const& e, log_level l) noexcept {
 }
 
 void log::write(decode_failed const& e, log_level l) noexcept {
-  unless_it_throws([&] {
+  detail::unless_it_throws([&] {
     record r{"tcp_packet"};
     r.packet("recv", e.id, peer_of(e.of), e.bytes);
     r.ended(e.elapsed, outcome::decode_error).because(e.why);
@@ -318,7 +312,7 @@ void log::write(decode_failed const& e, log_level l) noexcept {
 }
 
 void log::write(push_dropped const& e, log_level l) noexcept {
-  unless_it_throws([&] {
+  detail::unless_it_throws([&] {
     record r{"push_dropped"};
     r.add("device_id", json::string{e.peer});
     write_for(to_, nullptr, l,
@@ -327,7 +321,7 @@ void log::write(push_dropped const& e, log_level l) noexcept {
 }
 
 void log::write(frames_passed_over const& e, log_level l) noexcept {
-  unless_it_throws([&] {
+  detail::unless_it_throws([&] {
     record r{"frames_passed_over"};
     r.add("device_id", json::string{e.peer})
         .add("more", e.more)
@@ -341,7 +335,7 @@ void log::write(frames_passed_over const& e, log_level l) noexcept {
 }
 
 void log::write(session_ended const& e, log_level l) noexcept {
-  unless_it_throws([&] {
+  detail::unless_it_throws([&] {
     record r{"session_ended"};
     r.add("device_id", json::string{e.peer}).because(e.why);
     write_for(to_, nullptr, l,

@@ -121,6 +121,7 @@ class log {
       case action::rate_rejected:
       case action::breaker_rejected:
       case action::breaker_opened:
+      case action::idempotent_rejected:
       case action::hedge_budget_empty:
       case action::fallback_used:
       case action::shadow_differed:

@@ -4,6 +4,7 @@
 #include <cleat/base/utf8.hpp>
 #include <cleat/observe/log_sink.hpp>
 #include <cleat/observe/outcome.hpp>
+#include <cleat/observe/unless_it_throws.hpp>
 
 #include <prometheus/counter.h>
 #include <prometheus/family.h>
@@ -346,15 +347,6 @@ struct metrics::impl {
 
 namespace {
 
-/// Not counting is better than ending the program.
-template <class F>
-void unless_it_throws(F const& count) noexcept {
-  try {
-    count();
-  } catch (...) {  // NOLINT(bugprone-empty-catch): out of memory
-  }
-}
-
 void add_one(auto& by_outcome, outcome o) { by_outcome.at(static_cast<std::size_t>(o)).add_one(); }
 
 }  // namespace
@@ -374,11 +366,11 @@ std::string metrics::exposition() const {
 prometheus::Registry& metrics::registry() noexcept { return impl_->registry; }
 
 void metrics::on(frame_sent const& e) noexcept {
-  unless_it_throws([&] { add_one(impl_->of(e.of).sent, outcome_of_sending(e.error)); });
+  detail::unless_it_throws([&] { add_one(impl_->of(e.of).sent, outcome_of_sending(e.error)); });
 }
 
 void metrics::on(frame_received const& e) noexcept {
-  unless_it_throws([&] {
+  detail::unless_it_throws([&] {
     impl::peer& p = impl_->of(e.of);
     bool const stray = e.as == verdict::late || e.as == verdict::unmatched;
     add_one(p.received, stray || e.error != nullptr ? outcome::error : outcome::success);
@@ -389,15 +381,15 @@ void metrics::on(frame_received const& e) noexcept {
 }
 
 void metrics::on(answer_missing const& e) noexcept {
-  unless_it_throws([&] { add_one(impl_->of(&e.of).received, outcome_of(&e.why)); });
+  detail::unless_it_throws([&] { add_one(impl_->of(&e.of).received, outcome_of(&e.why)); });
 }
 
 void metrics::on(retry_scheduled const& e) noexcept {
-  unless_it_throws([&] { impl_->retransmits(impl_->of(&e.of), e.why.why()).Increment(); });
+  detail::unless_it_throws([&] { impl_->retransmits(impl_->of(&e.of), e.why.why()).Increment(); });
 }
 
 void metrics::on(decode_failed const& e) noexcept {
-  unless_it_throws([&] {
+  detail::unless_it_throws([&] {
     impl::peer& p = impl_->of(e.of);
     reason_text const reason = reason_of(e.why);
     std::size_t const index = impl_->reason_index(reason);
@@ -408,7 +400,7 @@ void metrics::on(decode_failed const& e) noexcept {
 }
 
 void metrics::on(layer_acted const& e) noexcept {
-  unless_it_throws([&] {
+  detail::unless_it_throws([&] {
     impl::peer& p = impl_->of(&e.of);
     impl_->actions(p, e.what).Increment();
     if (int const state = breaker_state(e.what); state >= 0) impl_->set_breaker(p, state);

@@ -205,7 +205,8 @@ class run final : public fleet {
     // As long as somebody may ask again.
     auto const answers = static_cast<std::size_t>(draws_.between(300, 1000));
     auto const keeps = draws_.between(duration{10s}, duration{1min});
-    return cleat::idempotent().answers_max(answers).keeps(keeps);
+    auto i = cleat::idempotent().answers_max(answers).keeps(keeps);
+    return draws_.chance(0.1) ? std::move(i).under_way_max(1) : std::move(i);
   }
 
   cleat::layer_set layers_;
@@ -243,6 +244,7 @@ named_scenario const registered{"pipelines",
                                  "hedge_budget_empty",
                                  "idempotent_replayed",
                                  "idempotent_joined",
+                                 "idempotent_rejected",
                                  "fallback_used",
                                  "canary_taken",
                                  "shadow_sent",
