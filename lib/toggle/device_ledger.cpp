@@ -1,5 +1,6 @@
 #include <toggle/device_ledger.hpp>
 
+#include <cleat/base/utf8.hpp>
 #include <cleat/observe/log_line.hpp>
 
 #include <boost/json/object.hpp>
@@ -73,8 +74,8 @@ class device_ledger::file {
 
   void tell(error_code why) {
     if (std::exchange(told_, true)) return;
-    std::string const sentence = "cannot write the ledger to " + path_ + ": " + why.message() +
-                                 "; what cannot be noted is not done\n";
+    std::string const sentence = "cannot write the ledger to " + cleat::printable(path_) + ": " +
+                                 why.message() + "; what cannot be noted is not done\n";
     (void)std::fwrite(sentence.data(), 1, sentence.size(), stderr);
   }
 

@@ -114,6 +114,26 @@ def write_database(root, found):
     return folder
 
 
+def together(root, known, sources):
+    """The same sources for a tool that reads one after the other: those of lib/ that are read alike eight at a time, each of
+    which includes the same headers. What stands for them is added to `known`."""
+    folder = root / 'build' / 'check' / 'clang'
+    folder.mkdir(parents=True, exist_ok=True)
+    alike, others = {}, []
+    for source in sources:
+        if source.is_relative_to(root / 'lib'):
+            alike.setdefault(tuple(known[source]), []).append(source)
+        else:
+            others.append(source)
+    batches = [group[i:i + 8] for group in alike.values() for i in range(0, len(group), 8)]
+    for n, batch in enumerate(batches):
+        file = folder / f'together_{n}.cpp'
+        file.write_text(''.join(f'#include "{source}"\n' for source in batch), encoding='utf-8')
+        known[file] = known[batch[0]]
+        others.insert(0, file)
+    return others
+
+
 def finish(root, findings):
     """Prints the findings, `(file, line, sentence)`, each once, and leaves."""
     for file, line, sentence in sorted(set(findings), key=str):

@@ -19,7 +19,7 @@ class turns;
 class give_way final : public leaf, public boost::intrusive::list_base_hook<> {
  public:
   give_way() noexcept = default;
-  ~give_way();
+  ~give_way() override;
   void await_resume() const noexcept {}
 
  private:
