@@ -52,8 +52,8 @@ class middleware : public stage, public F {
   using F::operator();
 };
 
-/// A middleware that several pipelines share, and that outlives them: what `shared(m)` makes. One
-/// retry budget for a whole fleet, one observer for all of its connections.
+/// A middleware that several pipelines share, and that outlives them and their calls: `shared(m)`.
+/// One retry budget for a whole fleet, one observer for all of its connections.
 template <class M>
 class shared_stage : public stage {
  public:

@@ -133,9 +133,9 @@ asio::ip::tcp::endpoint end_of(int descriptor, Ask ask) noexcept {
 
 }  // namespace
 
-bool reached_itself(int descriptor) noexcept {
+bool reached_itself(int descriptor, std::uint16_t dialled_port) noexcept {
   auto const own = end_of(descriptor, ::getsockname);
-  return own.port() != 0 && own == end_of(descriptor, ::getpeername);
+  return own.port() == dialled_port && own == end_of(descriptor, ::getpeername);
 }
 
 failure refused_by_itself(int descriptor) noexcept {
@@ -168,7 +168,7 @@ task<result<any_stream>> polled_connect(poller& with, asio::ip::tcp::endpoint to
       if (trouble != 0) co_return wrong(of_errno(trouble));
     }
   }
-  if (reached_itself(descriptor)) co_return wrong(refused_by_itself(descriptor));
+  if (reached_itself(descriptor, to.port())) co_return wrong(refused_by_itself(descriptor));
   co_return any_stream{std::move(stream)};
 }
 

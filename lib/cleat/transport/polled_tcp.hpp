@@ -5,13 +5,14 @@
 
 #include <boost/asio/ip/tcp.hpp>
 
+#include <cstdint>
 #include <memory>
 
 namespace cleat::detail {
 
 /// Whether a connected socket is its own peer. Nobody listens there: the system gave the socket, as
 /// its own, the very port that it was to connect to (RFC 9293, section 3.5, simultaneous open).
-[[nodiscard]] bool reached_itself(int descriptor) noexcept;
+[[nodiscard]] bool reached_itself(int descriptor, std::uint16_t dialled_port) noexcept;
 
 /// What such a connection is: refused, as by any address on which nobody listens. The socket gives
 /// its port back as soon as it is closed.

@@ -47,7 +47,7 @@ task<result<any_stream>> connect_to(protocol::endpoint to, tcp_options options,
   if (code) co_return failure{code}.with(certainty::not_sent).with_detail(to_text(to));
   auto const connected = co_await timed(socket.async_connect(to, use_task), deadline);
   if (!connected) co_return connected.error().with(certainty::not_sent).with_detail(to_text(to));
-  if (int const fd = socket.native_handle(); detail::reached_itself(fd)) {
+  if (int const fd = socket.native_handle(); detail::reached_itself(fd, to.port())) {
     auto const why = detail::refused_by_itself(fd);
     co_return why.with(certainty::not_sent).with_detail(to_text(to));
   }
