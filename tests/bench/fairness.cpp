@@ -17,13 +17,11 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/post.hpp>
 
 #include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -53,12 +51,11 @@ std::vector<std::byte> stray_frames() {
   return {bytes.begin(), bytes.end()};
 }
 
-/// Writes stray frames to all its sockets, as fast as they are taken, while it is told to.
+/// Writes stray frames to all its sockets, as fast as they are taken, as long as it lives.
 class flooders {
  public:
   explicit flooders(std::vector<int> sockets)
       : sockets_(std::move(sockets)), thread_([this](std::stop_token const& s) { work(s); }) {}
-  std::atomic<bool> on = false;
 
  private:
   void work(std::stop_token const& stopped) {
@@ -68,10 +65,6 @@ class flooders {
     for (int s : sockets_) all.push_back({s, POLLOUT, 0});
     std::vector<std::byte> answers(65536);
     while (!stopped.stop_requested()) {
-      if (!on) {
-        std::this_thread::sleep_for(1ms);
-        continue;
-      }
       static_cast<void>(::poll(all.data(), all.size(), 1));
       for (std::size_t i = 0; i < all.size(); ++i) {
         static_cast<void>(::recv(all[i].fd, answers.data(), answers.size(), MSG_DONTWAIT));
@@ -134,11 +127,11 @@ class shop {
   cleat::server server_;
 };
 
-/// Asks every 5 ms until it is told to stop.
+/// Asks every 5 ms.
 template <class Lamp>
-task<> ask_now_and_then(Lamp& lamp, figures& to, std::atomic<bool> const& over) {
+task<> ask_now_and_then(Lamp& lamp, figures& to) {
   auto const executor = co_await cleat::this_chain::executor;
-  while (!over) {
+  for (;;) {
     call c{executor};
     c.tighten(c.now() + 10s);
     auto const began = real::now();
@@ -150,9 +143,9 @@ task<> ask_now_and_then(Lamp& lamp, figures& to, std::atomic<bool> const& over) 
 
 /// Asks whoever never answers; how late it hears that.
 template <class Lamp>
-task<> ask_in_vain(Lamp& lamp, figures& to, std::atomic<bool> const& over) {
+task<> ask_in_vain(Lamp& lamp, figures& to) {
   auto const executor = co_await cleat::this_chain::executor;
-  while (!over) {
+  for (;;) {
     call c{executor};
     c.tighten(c.now() + 100ms);
     auto const r = co_await lamp(toggle::request::turn("lamp", true), c);
@@ -174,24 +167,17 @@ void the_server(std::size_t peers, int seconds, bool flood) {
     sockets.emplace_back(others).connect({asio::ip::address_v4::loopback(), s.port()});
     raw.push_back(sockets.back().native_handle());
   }
-  flooders all{raw};
-  all.on = flood;
+  std::optional<flooders> all;
+  if (flood) all.emplace(raw);
 
   figures good;
-  std::atomic<bool> over = false;
   asio::io_context mine{1};
   auto lamp =
       cleat::deadline(10s) | cleat::persistent<toggle::protocol>(cleat::tcp{"127.0.0.1", s.port()});
-  cleat::spawn(mine.get_executor(), ask_now_and_then(lamp, good, over));
-  std::jthread client{[&] { mine.run(); }};
-  std::this_thread::sleep_for(std::chrono::seconds{seconds});
-  over = true;
-  std::this_thread::sleep_for(500ms);
-  mine.stop();
-  client.join();
+  cleat::spawn(mine.get_executor(), ask_now_and_then(lamp, good));
+  mine.run_for(std::chrono::seconds{seconds});
   good.print(flood ? "server, flooded: a good client's request"
                    : "server, quiet: a good client's request");
-  all.on = false;
   in.stop();
 }
 
@@ -208,18 +194,17 @@ void the_client(std::size_t peers, int seconds, bool flood) {
   asio::io_context mine{1};
   figures good;
   figures late;
-  std::atomic<bool> over = false;
   using lamp = decltype(cleat::persistent<toggle::protocol>(cleat::tcp{"", 0}).with(patient()));
   std::deque<lamp> silent;
   for (std::size_t i = 0; i < peers; ++i) {
     silent.push_back(
         cleat::persistent<toggle::protocol>(cleat::tcp{"127.0.0.1", port}).with(patient()));
-    cleat::spawn(mine.get_executor(), ask_in_vain(silent.back(), late, over));
+    cleat::spawn(mine.get_executor(), ask_in_vain(silent.back(), late));
   }
   auto asked =
       cleat::deadline(10s) | cleat::persistent<toggle::protocol>(cleat::tcp{"127.0.0.1", s.port()});
-  cleat::spawn(mine.get_executor(), ask_now_and_then(asked, good, over));
-  std::jthread loop{[&] { mine.run(); }};
+  cleat::spawn(mine.get_executor(), ask_now_and_then(asked, good));
+  mine.run_for(300ms);  // until all are connected
 
   std::deque<asio::ip::tcp::socket> sockets;
   std::vector<int> raw;
@@ -227,18 +212,13 @@ void the_client(std::size_t peers, int seconds, bool flood) {
     sockets.push_back(door.accept());
     raw.push_back(sockets.back().native_handle());
   }
-  flooders all{raw};
-  all.on = flood;
-  std::this_thread::sleep_for(std::chrono::seconds{seconds});
-  over = true;
-  std::this_thread::sleep_for(500ms);
-  mine.stop();
-  loop.join();
+  std::optional<flooders> all;
+  if (flood) all.emplace(raw);
+  mine.run_for(std::chrono::seconds{seconds});
   good.print(flood ? "client, flooded: a request to a good peer"
                    : "client, quiet: a request to a good peer");
   late.print(flood ? "client, flooded: how late a deadline is"
                    : "client, quiet: how late a deadline is");
-  all.on = false;
   good_ones.stop();
 }
 
