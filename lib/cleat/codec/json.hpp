@@ -17,7 +17,7 @@
 
 namespace cleat {
 
-/// Objects and arrays may stand inside one another this deep, the message itself included.
+/// So deep is JSON judged; what nobody declared may be deeper.
 inline constexpr std::size_t json_depth_max = 32;
 
 /// What is made of the fields of a message that are declared as hints.

@@ -21,7 +21,7 @@ enum class json_errc {
   out_of_range,     ///< a number that its field cannot hold
   too_long,         ///< a text that its field cannot hold
   unknown_value,    ///< a text where one of a few names is asked for
-  too_deep,         ///< objects and arrays inside one another beyond `json_depth_max`
+  too_deep,         ///< objects and arrays that do not end, beyond `json_depth_max`
   invalid_utf8,     ///< writing: a text that is not UTF-8
 };
 

@@ -276,7 +276,7 @@ class blanker {
       if (!scan.take_name(name)) break;
       scan.skip_space();
       std::size_t const begin = scan.at();
-      if (!scan.take_value(1)) break;
+      if (!scan.take_value()) break;
       member(name, scan.since(begin));
     } while (scan.take(','));
     return copy_;

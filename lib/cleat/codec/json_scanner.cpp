@@ -1,7 +1,6 @@
-#include <cleat/codec/json.hpp>
 #include <cleat/codec/json_scanner.hpp>
 
-#include <array>
+#include <string>
 
 namespace cleat::detail {
 
@@ -56,22 +55,17 @@ bool json_scanner::take_word() noexcept {
   return at_ != begin;
 }
 
-bool json_scanner::take_value(std::size_t depth) noexcept {
-  std::array<char, json_depth_max> closes{};  // what ends each object and array that is open
-  std::size_t const outside = depth;
+bool json_scanner::take_value() {
+  std::string closes;  // what ends each object and array that is open
   std::string_view name;
   for (;;) {
     skip_space();
     char const c = next();
     if (c == '{' || c == '[') {
-      if (depth == json_depth_max) {
-        too_deep_ = true;
-        return false;
-      }
       ++at_;
-      closes[depth++] = c == '{' ? '}' : ']';
-      if (take(closes[depth - 1])) {
-        --depth;
+      closes += c == '{' ? '}' : ']';
+      if (take(closes.back())) {
+        closes.pop_back();
       } else if (c == '[' || take_name(name)) {
         continue;
       } else {
@@ -81,9 +75,9 @@ bool json_scanner::take_value(std::size_t depth) noexcept {
       return false;
     }
     // A value has ended, and perhaps those that it stands in.
-    while (depth != outside && take(closes[depth - 1])) --depth;
-    if (depth == outside) return true;
-    if (!take(',') || (closes[depth - 1] == '}' && !take_name(name))) return false;
+    while (!closes.empty() && take(closes.back())) closes.pop_back();
+    if (closes.empty()) return true;
+    if (!take(',') || (closes.back() == '}' && !take_name(name))) return false;
   }
 }
 

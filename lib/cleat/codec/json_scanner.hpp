@@ -24,9 +24,6 @@ class json_scanner {
   [[nodiscard]] std::string_view since(std::size_t from) const noexcept {
     return s_.substr(from, at_ - from);
   }
-  /// An object or array stands inside more others than are allowed, here.
-  [[nodiscard]] bool too_deep() const noexcept { return too_deep_; }
-
   void skip_space() noexcept;
   /// Goes on behind `n` more bytes, which are there.
   void advance(std::size_t n) noexcept { at_ += n; }
@@ -36,15 +33,14 @@ class json_scanner {
   [[nodiscard]] bool take_text() noexcept;
   /// Takes a member's name and the colon, behind white space. `name` stands between the quotes.
   [[nodiscard]] bool take_name(std::string_view& name) noexcept;
-  /// Takes any value, behind white space, inside `depth` objects and arrays.
-  [[nodiscard]] bool take_value(std::size_t depth) noexcept;
+  /// Takes any value, behind white space, however many objects and arrays stand in one another.
+  [[nodiscard]] bool take_value();
 
  private:
   [[nodiscard]] bool take_word() noexcept;
 
   std::string_view s_;
   std::size_t at_ = 0;
-  bool too_deep_ = false;
 };
 
 }  // namespace cleat::detail

@@ -16,6 +16,8 @@
 #include <boost/beast/http/write.hpp>
 #include <boost/system/system_error.hpp>
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -38,7 +40,12 @@ using boost::system::error_code;
 using namespace std::chrono_literals;
 
 constexpr auto patience = 5s;
-constexpr std::size_t connections_max = 32;
+/// At once; a process that may have few descriptors needs them for its work.
+std::size_t connections_max() noexcept {
+  rlimit descriptors{};
+  if (::getrlimit(RLIMIT_NOFILE, &descriptors) != 0) return 32;
+  return std::clamp<std::size_t>(descriptors.rlim_cur / 4, 1, 32);
+}
 /// What a client has of its place before another may get it: while it says nothing, and while it
 /// takes its answer.
 constexpr auto silence_min = 20ms;
@@ -268,7 +275,7 @@ struct metrics_endpoint::impl {
 
   /// The one that came last, as soon as there is a place. The others wait in the kernel.
   void receive() {
-    if (guests.size() >= connections_max && !send_one_away()) {
+    if (guests.size() >= connections_max() && !send_one_away()) {
       return later(silence_min, [this] { receive(); });
     }
     try {
