@@ -2,6 +2,7 @@
 // Two threads that run chains of one plain context at the same time are told so, and the program ends. Everything that
 // is right goes on: one thread after the other, a context each, strands on any number of threads.
 #include "../support/child.hpp"
+#include "../support/sanitized.hpp"
 
 #include <cleat/base/clock.hpp>
 #include <cleat/base/scope.hpp>
@@ -62,6 +63,8 @@ task<> count(int& total, int times) {
   }
 }
 
+auto const unless_raced = boost::unit_test::enable_if<!cleat::test::is_under_thread_sanitizer>();
+
 void says_what_is_wrong(child const& ended) {
   BOOST_TEST(ended.signal() == SIGABRT);
   BOOST_TEST(ended.said().starts_with(
@@ -72,7 +75,8 @@ void says_what_is_wrong(child const& ended) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_CASE(two_threads_in_the_chains_of_one_plain_context_end_the_program) {
+BOOST_AUTO_TEST_CASE(two_threads_in_the_chains_of_one_plain_context_end_the_program,
+                     *unless_raced) {
   child const misuse{[] {
     asio::io_context context;
     meeting both{2};
@@ -83,7 +87,7 @@ BOOST_AUTO_TEST_CASE(two_threads_in_the_chains_of_one_plain_context_end_the_prog
   says_what_is_wrong(misuse);
 }
 
-BOOST_AUTO_TEST_CASE(two_threads_of_a_pool_end_the_program) {
+BOOST_AUTO_TEST_CASE(two_threads_of_a_pool_end_the_program, *unless_raced) {
   child const misuse{[] {
     asio::thread_pool pool{2};
     meeting both{2};
@@ -94,7 +98,7 @@ BOOST_AUTO_TEST_CASE(two_threads_of_a_pool_end_the_program) {
   says_what_is_wrong(misuse);
 }
 
-BOOST_AUTO_TEST_CASE(chains_of_a_scope_are_watched_too) {
+BOOST_AUTO_TEST_CASE(chains_of_a_scope_are_watched_too, *unless_raced) {
   child const misuse{[] {
     asio::io_context context;
     meeting both{2};
@@ -111,7 +115,8 @@ BOOST_AUTO_TEST_CASE(chains_of_a_scope_are_watched_too) {
   says_what_is_wrong(misuse);
 }
 
-BOOST_AUTO_TEST_CASE(cancelling_from_another_thread_while_a_chain_runs_ends_the_program) {
+BOOST_AUTO_TEST_CASE(cancelling_from_another_thread_while_a_chain_runs_ends_the_program,
+                     *unless_raced) {
   child const misuse{[] {
     asio::io_context context;
     asio::cancellation_signal signal;

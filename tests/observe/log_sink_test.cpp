@@ -1,4 +1,5 @@
 #define BOOST_TEST_MODULE log_sink
+#include "../support/sanitized.hpp"
 #include "files.hpp"
 
 #include <cleat/base/clock.hpp>
@@ -36,17 +37,6 @@ using cleat::log_level;
 using namespace std::chrono_literals;
 
 namespace {
-
-// It knows nothing of threads in the child of a fork.
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define IS_UNDER_THREAD_SANITIZER true
-#endif
-#endif
-#ifndef IS_UNDER_THREAD_SANITIZER
-#define IS_UNDER_THREAD_SANITIZER false
-#endif
-constexpr bool is_under_thread_sanitizer = IS_UNDER_THREAD_SANITIZER;
 
 /// A pipe, and what is in it.
 class a_pipe {
@@ -309,7 +299,7 @@ BOOST_FIXTURE_TEST_CASE(does_not_wait_at_its_end_for_a_disk_that_is_full, fixtur
 // Other programs
 
 BOOST_FIXTURE_TEST_CASE(the_child_of_a_fork_neither_writes_nor_waits, fixture,
-                        *boost::unit_test::enable_if<!is_under_thread_sanitizer>()) {
+                        *boost::unit_test::enable_if<!cleat::test::is_under_thread_sanitizer>()) {
   auto o = to_file();
   o.flush_within = 10h;
   auto to = open(o);
