@@ -360,3 +360,52 @@ BOOST_AUTO_TEST_CASE(who_half_closes_behind_its_requests_gets_their_answers) {
     time.poll();
   }
 }
+
+BOOST_AUTO_TEST_CASE(calls_to_who_half_closes_leave_no_number_taken) {
+  using session = cleat::session<toggle::protocol, any_stream>;
+  using toggle::message;
+  hand_time time;
+  session* serving = nullptr;
+  std::size_t taken = 99;
+  auto answer = [&](message m) -> task<cleat::result<message>> {
+    auto const slept = co_await cleat::sleep_until(time.now() + 1s);
+    if (!slept) co_return slept.error();
+    taken = serving->pending() + serving->unanswered();
+    co_return message::ack(m, true);
+  };
+  int asked = 0;
+  auto ask = [](session& of, int& calls) -> task<> {
+    cleat::call const c{co_await cleat::this_chain::executor};
+    ++calls;
+    static_cast<void>(co_await of.call(toggle::request::turn("lamp", true), c));
+  };
+  auto serve = [&](any_stream s) -> task<> {
+    cleat::session_options options;
+    options.unanswered_max = 1;
+    session with{std::move(s), toggle::protocol{}, options};
+    with.serve = answer;
+    serving = &with;
+    for (int i = 0; i < 3; ++i) cleat::spawn(time.context.get_executor(), ask(with, asked));
+    static_cast<void>(co_await with.run());
+  };
+  server it{*cleat::network::of(time.context.get_executor())
+                 .listen(time.context.get_executor(), "127.0.0.1", 0),
+            serve};
+  cleat::spawn(time.context.get_executor(), it.run(), [](std::exception_ptr, failure const&) {});
+  asio::io_context elsewhere;
+  socket_type client{elsewhere};
+  client.connect({asio::ip::make_address_v4("127.0.0.1"), it.port()});
+  time.run_until([&] { return asked == 3; });
+  cleat::byte_buffer request;
+  toggle::protocol const speaks;
+  BOOST_TEST(speaks.encode(message::turn("lamp", "0123456789abcdef", true), request).has_value());
+  asio::write(client, asio::buffer(request.data(), request.size()));
+  client.shutdown(socket_type::shutdown_send);
+  for (int i = 0; i < 100 && taken == 99; ++i) {
+    time.poll();
+    time.advance(100ms);
+  }
+  BOOST_TEST(taken == 0U);
+  it.stop();
+  time.poll();
+}

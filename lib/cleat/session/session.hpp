@@ -309,7 +309,11 @@ class session {
     } else {
       notify(e.call_.events, frame_sent{&e.call_, e.id_, {}, &why, clock_.now() - e.began_});
     }
-    slots_.bury(s);
+    if (half_closed_) {
+      slots_.remove(s);  // no answer will come late
+    } else {
+      slots_.bury(s);
+    }
     e.finish_later(why);
     if (takes_calls() && slots_.buried() > options_.unanswered_max) {
       end(failure{kind::timed_out}.with_detail("the peer left too many requests unanswered"));
