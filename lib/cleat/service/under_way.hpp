@@ -11,8 +11,8 @@
 
 namespace cleat::detail {
 
-/// What a pipeline, or a box, and its calls share: it lives as long as one of them does. The pipeline is one
-/// owner, each call another.
+/// What a pipeline, or a box, and its calls share: it lives as long as one of them does. The pipeline
+/// is one owner, each call another.
 ///
 /// Thread safety: none.
 class pipeline_core {
