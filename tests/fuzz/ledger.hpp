@@ -54,7 +54,10 @@ class ledger final : public parley::listener {
     if (calls[tag].cancelled_at == asked::unknown) calls[tag].cancelled_at = events_.size();
   }
   /// The responder is through with the message that came last, which is now matched.
-  void responded() { events_.push_back(heard_); }
+  void responded() {
+    heard_.all_sent = unsent && unsent() == 0;  // the responder may have let a call in
+    events_.push_back(heard_);
+  }
 
   void opened(std::uint8_t tag, cleat::match_keys const& keys) override {
     calls[tag].keys = keys;
@@ -70,7 +73,6 @@ class ledger final : public parley::listener {
     heard_.as = r.as;
     heard_.keys = r.keys;
     heard_.at = now_();
-    heard_.all_sent = unsent && unsent() == 0;
   }
   [[nodiscard]] std::size_t serial() const override { return events_.size() - 1; }
 

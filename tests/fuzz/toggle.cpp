@@ -81,10 +81,15 @@ void check_conclusion(protocol const& p, message const& m) {
   require(cleat::is_utf8(why.message()), "a refusal can be shown");
 }
 
-/// A hint in which U+FFFD may stand for a byte, which is two bytes longer.
+/// A hint in which U+FFFD may stand for a byte, or an escape for a control character that came as it
+/// is: both are longer.
 bool may_be_repaired(message const& m) {
   auto const has = [](auto const& hint) {
-    return hint && std::string_view{*hint}.find("\xEF\xBF\xBD") != std::string_view::npos;
+    if (!hint) return false;
+    std::string_view const text{*hint};
+    return text.find("\xEF\xBF\xBD") != std::string_view::npos ||
+           std::any_of(text.begin(), text.end(),
+                       [](char c) { return static_cast<unsigned char>(c) < 0x20; });
   };
   return has(m.device_id) || has(m.outcome) || has(m.reason) || has(m.op_id);
 }

@@ -106,8 +106,9 @@ task<> run_one(session& s) { static_cast<void>(co_await s.run()); }
 
 class fixture {
  public:
-  explicit fixture(session_options options = {}, cleat::unframed mode = cleat::unframed::refuse)
-      : ends(cleat::memory_pair(time.executor(), roomy())),
+  explicit fixture(session_options options = {}, cleat::unframed mode = cleat::unframed::refuse,
+                   std::size_t pipe_bytes = 16U << 20U)
+      : ends(cleat::memory_pair(time.executor(), pipe(pipe_bytes))),
         client(std::move(ends.first),
                protocol{toggle::protocol_options{false, cleat::f00d_options{mode}}},
                watched(options)) {}
@@ -171,9 +172,9 @@ class fixture {
   session client;
 
  private:
-  static memory_stream::options roomy() {
+  static memory_stream::options pipe(std::size_t bytes) {
     memory_stream::options o;
-    o.buffer_bytes_max = 16U << 20U;
+    o.buffer_bytes_max = bytes;
     return o;
   }
   session_options watched(session_options o) {
@@ -258,6 +259,25 @@ BOOST_AUTO_TEST_CASE(what_came_before_the_request_does_not_answer_it) {
     co_return;
   });
   BOOST_TEST((r && !r->framed));
+}
+
+BOOST_AUTO_TEST_CASE(a_request_beyond_the_outbound_limit_waits_for_its_peer_without_turning_over) {
+  session_options tight;
+  tight.outbound_bytes_max = 8;
+  fixture f{tight, cleat::unframed::ack, 16};
+  f.says("ACK");
+  auto body = [](fixture& fx) -> task<> {
+    environment& env = co_await cleat::this_chain::environment;
+    scope beside{env};
+    reply r{failure{kind::invalid}};
+    beside.spawn(fx.ask(r, 5s));
+    co_await fx.pause(1s);
+    BOOST_TEST(fx.seen.told == 1U);  // what came before the request did not answer it
+    co_await beside.join();
+    BOOST_REQUIRE(!r.has_value());
+    BOOST_TEST((r.error().why() == kind::timed_out));
+  };
+  f.run(body(f));
 }
 
 BOOST_AUTO_TEST_CASE(an_answer_more_does_not_answer_the_request_that_follows_it) {

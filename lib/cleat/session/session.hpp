@@ -113,7 +113,7 @@ class session {
           co_await finish_answers();
           continue;
         }
-        if (out_.size() > options_.outbound_bytes_max) {
+        if (is_paused()) {
           co_await drain();
           continue;
         }
@@ -210,6 +210,16 @@ class session {
     message_id id;
   };
 
+  /// Whether so many bytes wait to be sent that nothing more is read.
+  [[nodiscard]] bool is_paused() const noexcept {
+    return out_.size() > options_.outbound_bytes_max;
+  }
+  void tell_drained() noexcept {
+    if (is_paused()) return;
+    drained_.set();
+    drained_too_.set();
+  }
+
   /// Waits until few enough bytes wait to be sent. Apart, so that an idle reader's frame is small.
   task<> drain() {
     auto const drained = co_await drained_.wait();
@@ -278,8 +288,12 @@ class session {
   task<> read_on() {
     try {
       while (more_ && !ended_) {
+        if (is_paused()) {
+          auto const drained = co_await drained_too_.wait();
+          if (!drained) co_return;  // cancelled, and so is the reader
+        }
         co_await let_others();
-        if (more_ && !ended_) read();
+        if (more_ && !ended_ && !is_paused()) read();
       }
     } catch (...) {
       broken();
@@ -397,7 +411,7 @@ class session {
       }
     });
     if (out_.empty()) watch_stall(false);
-    if (out_.size() <= options_.outbound_bytes_max) drained_.set();
+    tell_drained();
   }
 
   /// Lets waiting calls in while there is room.
@@ -525,7 +539,7 @@ class session {
       hand_over();
       writing_ = true;
       admit();
-      if (out_.size() <= options_.outbound_bytes_max) drained_.set();
+      tell_drained();
     }
     writing_ = false;
   }
@@ -549,7 +563,7 @@ class session {
     if (std::exchange(more_, false)) take_rest(now);
     bool all_read = false;
     detail::lent_memory const lent;
-    while (!all_read && !ended_ && now.may_read() && out_.size() <= options_.outbound_bytes_max) {
+    while (!all_read && !ended_ && now.may_read()) {
       auto const n = stream_.read(lent.span());
       if (!n) {
         input_ended(n.error());
@@ -566,6 +580,7 @@ class session {
         append(rest_, got);
         take_rest(now);
       }
+      if (is_paused()) break;
     }
     more_ = !all_read || (now.is_over() && !rest_.empty());
     corked_ = false;
@@ -865,7 +880,8 @@ class session {
 
   detail::outbound out_;
   detail::pooled_queue<mark> marks_;
-  event drained_;
+  event drained_;         ///< for `run`
+  event drained_too_;     ///< for `read_on`
   bool writing_ = false;  ///< `write_rest` is under way
   bool corked_ = false;
 
