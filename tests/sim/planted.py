@@ -1,150 +1,144 @@
-"""Each fault in planted/ is put into a copy of the library, and a sweep has to find it within 1,000 seeds.
+"""Each fault in planted/ is put into a copy of the library, and a sweep or a unit test has to find it.
 
-planted.py BUILD [NAME…]: BUILD is a folder of Meson's in which sim_sweep can be built. A patch begins with a sentence
-that says what is wrong with it and `scenario: NAME`. Last it prints `N passed, N failed`; before that a table.
+    planted.py BUILD [NAME…]                everything, or these faults
+    planted.py BUILD --rotating N           N of them; each has its turn, by the date
+    planted.py BUILD --rotating N --date 2026-12-24    the turn of another day
+
+BUILD is a folder of Meson's in which sim_sweep and the unit tests can be built, not optimized. A patch begins with a
+sentence that says what is wrong with it and either `scenario: NAME`, the sweep that finds it within 1,000 seeds, or
+`test: FOLDER/UNIT_test`, a unit test below tests/ that fails, crashes or hangs with it. Without a fault all of them pass.
+Last it prints `N passed, N failed`; before that a table.
 """
 
+import argparse
 import concurrent.futures
+import datetime
 import os
 import pathlib
 import re
-import shlex
-import shutil
-import subprocess
 import sys
 import tempfile
-import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
+sys.path.insert(0, str(HERE.parent / 'planting'))
+import faulty  # noqa: E402  its folder had to be named first
+
 SEEDS = 1000
-PATIENCE = 600  # seconds for one build or one sweep
-# What instantiates the templates of the library, by scenario: it is compiled anew.
-ALL = list((HERE / 'planted').glob('*.patch'))
-UNITS = {
-    'toggler': ('tests/sim/sweep/toggler.cpp', 'lib/toggle/device.cpp'),
-    'hub': ('tests/sim/sweep/hub.cpp',),
-    'pipelines': ('tests/sim/sweep/pipelines.cpp',),
-}
 
 
-class Trouble(Exception):
-    """The fault could not be planted, or was not found."""
+def finder(patch):
+    """('scenario' or 'test', which)"""
+    named = re.search(r'^(scenario|test): (\S+)$', patch.read_text(encoding='utf-8'), re.M)
+    if named and named[1] == 'scenario' and named[2] in faulty.UNITS:
+        return named[1], named[2]
+    if named and named[1] == 'test' and (faulty.ROOT / 'tests' / (named[2] + '.cpp')).exists():
+        return named[1], named[2]
+    raise faulty.Trouble('the patch does not begin with `scenario: NAME` or `test: FOLDER/UNIT_test` of one that there is; '
+                         f'scenarios: {", ".join(faulty.UNITS)}')
 
 
-def run(command, cwd):
-    return subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, errors='replace', timeout=PATIENCE, check=False)
-
-
-def commands(build):
-    """How Ninja builds sim_sweep: source -> (arguments, object), and the link's arguments."""
-    compiles, link = {}, None
-    for line in run(['ninja', '-t', 'commands', 'tests/sim/sim_sweep'], build).stdout.splitlines():
-        words = shlex.split(line)
-        if '-c' in words:
-            source = (build / words[words.index('-c') + 1]).resolve()
-            compiles[str(source.relative_to(ROOT))] = (words, words[words.index('-o') + 1])
-        elif '-o' in words and words[words.index('-o') + 1] == 'tests/sim/sim_sweep':
-            link = words
-    return compiles, link
-
-
-def plant(patch, to):
-    shutil.copytree(ROOT / 'lib', to / 'lib')
-    done = run(['patch', '--strip=1', '--fuzz=0', '--input', str(patch)], to)
-    if done.returncode != 0:
-        raise Trouble(f'the patch does not fit the code any more: {done.stdout.strip()}')
-
-
-def compiled(build, compiles, link, scenario, scratch):
-    """The sweep with the fault in it, and no other scenario."""
-    link = list(link)
-    for name, units in UNITS.items():
-        for unit in units:
-            words, product = compiles[unit]
-            product_of_fault = str(scratch / (pathlib.Path(unit).name + '.o'))
-            if name != scenario:
-                if product in link:
-                    link.remove(product)
-                continue
-            words = list(words)
-            source = words.index('-c') + 1
-            words[source] = str(scratch / unit) if unit.startswith('lib/') else words[source]
-            words[words.index('-o') + 1] = product_of_fault
-            if '-MF' in words:
-                words[words.index('-MF') + 1] = product_of_fault + '.d'
-            words.insert(words.index('-c'), '-I' + str(scratch / 'lib'))
-            first = next(i for i, word in enumerate(words) if word.startswith('-I'))
-            words.insert(first, '-I' + str(scratch / 'lib'))
-            done = run(words, build)
-            if done.returncode != 0:
-                raise Trouble(f'the fault does not compile: {done.stdout[-2000:]}')
-            if product in link:
-                link[link.index(product)] = product_of_fault
-            else:
-                link.insert(link.index('tests/sim/sim_sweep') + 1, product_of_fault)
-    link[link.index('-o') + 1] = str(scratch / 'sweep')
-    done = run(link, build)
-    if done.returncode != 0:
-        raise Trouble(f'the fault does not link: {done.stdout[-2000:]}')
-    return scratch / 'sweep'
-
-
-def sweep(build, program, scenario):
-    return run(['env', f'LD_LIBRARY_PATH={build / "lib"}', str(program), '--scenario', scenario, '--seeds', str(SEEDS),
-                '--threads', '1', '--failures', '1'], build)
-
-
-def find(build, compiles, link, patch):
-    """(seed, seconds, the sentence that found it)"""
-    named = re.search(r'^scenario: (\w+)$', patch.read_text(encoding='utf-8'), re.M)
-    if named is None or named[1] not in UNITS:
-        raise Trouble(f'the patch does not begin with `scenario: NAME`; there are: {", ".join(UNITS)}')
-    scenario = named[1]
+def find(build, patch):
+    """(seed, or what kind of test found it; seconds; the sentence that found it)"""
+    kind, which = finder(patch)
     with tempfile.TemporaryDirectory() as folder:
         scratch = pathlib.Path(folder)
-        plant(patch, scratch)
-        program = compiled(build, compiles, link, scenario, scratch)
-        began = time.monotonic()
-        done = sweep(build, program, scenario)
-        seconds = time.monotonic() - began
-    found = re.search(r'^\w+, seed (\d+):\n  (?:after \d+ ms: )?(.*)', done.stdout, re.M)
+        sources = [path for path in faulty.plant(patch, scratch) if path.endswith('.cpp')]
+        if kind == 'test':
+            source, target = faulty.program_of(which)
+            program = build.with_fault(target, [source, *sources], scratch)
+            done = build.unit_test(program, scratch)
+            sentence = faulty.sentence_of(done)
+            if sentence is None:
+                raise faulty.Trouble(f'{which} passes with it')
+            return 'unit', done.seconds, f'{which}, {sentence}'
+        own = faulty.UNITS[which]
+        units = list(dict.fromkeys([*own, *sources]))
+        others = [unit for units in faulty.UNITS.values() for unit in units if unit not in own]
+        program = build.with_fault(faulty.SWEEP, units, scratch, others)
+        done = build.sweep(program, which, SEEDS, scratch)
+    found = faulty.found_by_sweep(done)
     if found is None:
-        raise Trouble(f'{SEEDS} seeds did not find it: {done.stdout[-1000:]}')
-    return int(found[1]), seconds, found[2]
+        raise faulty.Trouble(f'{SEEDS} seeds did not find it: {done.output[-1000:]}')
+    return found[0], done.seconds, found[1]
 
 
-def main(build, names):
-    build = pathlib.Path(build).resolve()
-    built = run(['ninja', 'tests/sim/sim_sweep'], build)
-    if built.returncode != 0:
-        sys.exit(built.stdout[-3000:])
-    compiles, link = commands(build)
-    patches = [p for p in sorted(ALL) if not names or p.stem in names]
-    if not patches or set(names) - {p.stem for p in patches}:
-        sys.exit(f'planted: there is no such fault; there are: {", ".join(sorted(p.stem for p in ALL))}')
+def passes(build, kind, which):
+    """None, or what fails without a fault."""
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = pathlib.Path(folder)
+        if kind == 'test':
+            return faulty.sentence_of(build.unit_test(build.folder / faulty.program_of(which)[1], scratch))
+        done = build.sweep(build.folder / faulty.SWEEP, which, SEEDS, scratch)
+        return None if done.returncode == 0 else done.output[-3000:]
+
+
+def turn_of(patches, number, date):
+    """The faults whose turn it is: the next `number` each day, round and round."""
+    first = date.toordinal() * number
+    return sorted({patches[(first + i) % len(patches)] for i in range(number)})
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog='planted.py', description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('build', metavar='BUILD')
+    parser.add_argument('names', metavar='NAME', nargs='*', help='these faults only')
+    parser.add_argument('--rotating', type=int, metavar='N', help='the N faults whose turn it is today')
+    parser.add_argument('--date', type=datetime.date.fromisoformat, default=datetime.date.today(), metavar='YYYY-MM-DD',
+                        help='another day than today')
+    parser.add_argument('--patches', type=pathlib.Path, default=HERE / 'planted', metavar='FOLDER',
+                        help='another folder of patches')
+    given = parser.parse_args()
+    if given.rotating is not None and given.rotating < 1:
+        parser.error('--rotating wants a number from 1')
+    return given
+
+
+def main():
+    given = arguments()
+    there = sorted(given.patches.glob('*.patch'))
+    patches = [p for p in there if not given.names or p.stem in given.names]
+    if not patches or set(given.names) - {p.stem for p in patches}:
+        sys.exit(f'planted: there is no such fault; there are: {", ".join(p.stem for p in there)}')
+    if given.rotating:
+        patches = turn_of(patches, min(given.rotating, len(patches)), given.date)
+        print(f'{given.date}: it is the turn of {", ".join(p.stem for p in patches)}')
+    finders = set()
+    for patch in patches:
+        try:
+            finders.add(finder(patch))
+        except faulty.Trouble:  # told below
+            pass
+    try:
+        build = faulty.Build(given.build)
+        build.make(*sorted({faulty.SWEEP if kind == 'scenario' else faulty.program_of(which)[1]
+                            for kind, which in finders}))
+    except faulty.Trouble as trouble:
+        sys.exit(f'planted: {trouble}')
     failed = 0
     print(f'{"fault":34} {"seed":>5} {"seconds":>8}  found as')
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for patch, search in [(p, pool.submit(find, build, compiles, link, p)) for p in patches]:
-            try:
-                seed, seconds, sentence = search.result()
-                print(f'{patch.stem:34} {seed:5} {seconds:8.2f}  {sentence}', flush=True)
-            except Exception as trouble:  # whatever it is, the others are tried
-                failed += 1
-                print(f'{patch.stem:34} NOT FOUND: {trouble}', flush=True)
-        # Without a fault nothing is found, or what was found above proves nothing.
-        for scenario, done in [(s, pool.submit(sweep, build, build / 'tests/sim/sim_sweep', s)) for s in UNITS]:
-            if done.result().returncode != 0:
-                failed += 1
-                print(f'without a fault, the sweep of {scenario} fails all the same:\n{done.result().stdout[-3000:]}')
-    count = len(patches) + len(UNITS)
-    print(f'{count - failed} passed, {failed} failed')
+        try:
+            for patch, search in [(p, pool.submit(find, build, p)) for p in patches]:
+                try:
+                    seed, seconds, sentence = search.result()
+                    print(f'{patch.stem:34} {seed:>5} {seconds:8.2f}  {sentence}', flush=True)
+                except Exception as trouble:  # whatever it is, the others are tried
+                    failed += 1
+                    print(f'{patch.stem:34} NOT FOUND: {trouble}', flush=True)
+            # Without a fault nothing is found, or what was found above proves nothing.
+            for (kind, which), check in [(f, pool.submit(passes, build, *f)) for f in sorted(finders)]:
+                fails = check.result()
+                if fails is not None:
+                    failed += 1
+                    print(f'without a fault, {which} fails all the same:\n{fails}')
+        except KeyboardInterrupt:
+            faulty.stop()
+            pool.shutdown(cancel_futures=True)
+            sys.exit('planted: stopped')
+    print(f'{len(patches) + len(finders) - failed} passed, {failed} failed')
     sys.exit(failed != 0)
 
 
 if __name__ == '__main__':
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    main(sys.argv[1], sys.argv[2:])
+    main()
