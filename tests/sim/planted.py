@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Each fault in planted/ is put into a copy of the library, and a sweep or a unit test has to find it.
 
     planted.py BUILD [NAME…]                everything, or these faults
