@@ -124,6 +124,17 @@ class Tokenizer(unittest.TestCase):
             }
         '''), {'(nothing) → return;'})
 
+    def test_a_function_ends_early_and_not_where_it_ends_anyway(self):
+        self.assertEqual(changes('''
+            class s {
+              int size() const { return size_; }
+              bool f() {
+                g();
+                return true;
+              }
+            };
+        '''), {'(nothing) → return true;', 'g() → (nothing)', 'true → false'})
+
     def test_members_have_bounds_too(self):
         self.assertEqual(changes('''
             struct s {

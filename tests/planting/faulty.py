@@ -128,7 +128,7 @@ def run_bounded(command, scratch, environment, patience=HANGS, enough=None):
     log = scratch / 'output'
     began = time.monotonic()
     with log.open('wb') as to:
-        process = _processes.start(['sh', '-c', bounds + 'exec "$@"', 'sh', *map(str, command)], cwd=scratch, stdout=to,
+        process = _processes.start(['/bin/sh', '-c', bounds + 'exec "$@"', 'sh', *map(str, command)], cwd=scratch, stdout=to,
                                    stderr=subprocess.STDOUT, env={**os.environ, **environment})
     returncode, looked_at = None, -1
     try:
@@ -257,6 +257,11 @@ def found_by_sweep(done):
     """(seed, the sentence that broke), or None if nothing did."""
     found = re.search(r'^\w+, seed (\d+):\n  (?:after \d+ ms: )?(.*)', done.output, re.M)
     return found and (int(found[1]), found[2])
+
+
+def others_than(scenario):
+    """The units that belong to the other scenarios alone."""
+    return [unit for units in UNITS.values() for unit in units if unit not in UNITS[scenario]]
 
 
 def program_of(test):

@@ -352,7 +352,7 @@ class _Places:
         return False
 
     def _statement(self, i):
-        if self._in_parentheses(i):
+        if self.text(i) in ('{', '}', ';') or self._in_parentheses(i):
             return
         first = self.text(i)
         if first == 'if':
@@ -362,7 +362,7 @@ class _Places:
         elif first in ('break', 'continue') and self.text(i + 1) == ';':
             self.add(i, i, 'continue' if first == 'break' else 'break', 'statement')
             self.add(i, i, '', 'statement')
-        elif first not in _DECLARES and first not in ('{', '}', ';'):
+        elif first not in _DECLARES:
             self._expression(i)
         self._early_end(i)
 

@@ -52,10 +52,8 @@ def find(build, patch):
             if sentence is None:
                 raise faulty.Trouble(f'{which} passes with it')
             return 'unit', done.seconds, f'{which}, {sentence}'
-        own = faulty.UNITS[which]
-        units = list(dict.fromkeys([*own, *sources]))
-        others = [unit for units in faulty.UNITS.values() for unit in units if unit not in own]
-        program = build.with_fault(faulty.SWEEP, units, scratch, others)
+        units = list(dict.fromkeys([*faulty.UNITS[which], *sources]))
+        program = build.with_fault(faulty.SWEEP, units, scratch, faulty.others_than(which))
         done = build.sweep(program, which, SEEDS, scratch)
     found = faulty.found_by_sweep(done)
     if found is None:
