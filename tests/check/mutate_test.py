@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""tests/mutate and tests/sim/planted.py: what they change, and what they say, in a small tree with a library of its own."""
+"""tests/mutate and tests/sim/planted.py: what they change and what they say, in a small tree with its own library."""
 
 import json
 import pathlib
@@ -242,7 +242,8 @@ class Mutate(Small):
         self.assertFalse((self.tree / 'build/mutants.jsonl').exists())
 
     def test_what_does_not_compile_does_not_count(self):
-        self.write('lib/cleat/base/counted.hpp', HEADER.replace('return a * 7', 'char const x[2] = "x"; return a * x[0]'))
+        header = HEADER.replace('return a * 7', 'char const x[2] = "x"; return a * x[0]')
+        self.write('lib/cleat/base/counted.hpp', header)
         done = self.mutate('--count', '100')
         self.assertRegex(done.stdout, r'does not compile \S+ \S+:11  2 → 1  ')
         self.assertIn('\n1 more did not compile\n', done.stdout)
@@ -255,8 +256,8 @@ class Mutate(Small):
         self.assertEqual(done.stdout.splitlines()[-1], '0 passed, 1 failed')
 
     def test_stops_at_once_and_leaves_nothing_behind(self):
-        self.write('tests/base/counted_test.cpp', '#include <cleat/base/counted.hpp>\nint main() { while (count_to(3) != 3) '
-                                                  'continue; }\n')
+        self.write('tests/base/counted_test.cpp',
+                   '#include <cleat/base/counted.hpp>\nint main() { while (count_to(3) != 3) continue; }\n')
         with subprocess.Popen([sys.executable, '-B', self.tree / 'tests/mutate', self.tree / 'build', '-j', '1'],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={
                                   'PATH': '/usr/bin:/bin', 'TMPDIR': str(self.tree / 'build')}) as program:

@@ -1,8 +1,8 @@
-"""The library with a fault in it: a copy of lib/ is changed, and what instantiates its templates is compiled against it.
+"""The library with a fault in it: a copy of lib/ is changed, and what instantiates its templates is compiled with it.
 
-Only those units are compiled anew, with `-I COPY/lib` in front, and stand first on the link line: in a build that is not
-optimized, the first definition of an inline function wins, also over that of a shared library. What belongs to one fault
-lies in a folder of its own, and every process that is started is ended by its own number.
+Only those units are compiled anew, with `-I COPY/lib` in front, and stand first on the link line: in a build that is
+not optimized, the first definition of an inline function wins, also over that of a shared library. What belongs to one
+fault lies in a folder of its own, and every process that is started is ended by its own number.
 """
 
 import functools
@@ -120,16 +120,18 @@ def run(command, cwd, patience=PATIENCE):
 
 
 def run_bounded(command, scratch, environment, patience=HANGS, enough=None):
-    """A program with a fault in it, which may do anything: with bounds on its time, memory and output. It is ended, too,
-    when its output matches `enough`; then `returncode` is 1.
+    """A program with a fault in it, which may do anything: with bounds on its time, memory and output. It is ended,
+    too, when its output matches `enough`; then `returncode` is 1.
     """
     sanitized = b'__asan_init' in pathlib.Path(command[0]).read_bytes()  # whose shadow is larger than any memory
-    bounds = f'ulimit -c 0; ulimit -f {OUTPUT_MAX // 512}; ' + ('' if sanitized else f'ulimit -v {MEMORY_MAX // 1024}; ')
+    bounds = f'ulimit -c 0; ulimit -f {OUTPUT_MAX // 512}; '
+    if not sanitized:
+        bounds += f'ulimit -v {MEMORY_MAX // 1024}; '
     log = scratch / 'output'
     began = time.monotonic()
     with log.open('wb') as to:
-        process = _processes.start(['/bin/sh', '-c', bounds + 'exec "$@"', 'sh', *map(str, command)], cwd=scratch, stdout=to,
-                                   stderr=subprocess.STDOUT, env={**os.environ, **environment})
+        process = _processes.start(['/bin/sh', '-c', bounds + 'exec "$@"', 'sh', *map(str, command)], cwd=scratch,
+                                   stdout=to, stderr=subprocess.STDOUT, env={**os.environ, **environment})
     returncode, looked_at = None, -1
     try:
         while time.monotonic() - began < patience:

@@ -1,7 +1,7 @@
 """Small changes to C++ that a test should notice: operators, bounds and statements, found with a tokenizer of its own.
 
-It relies on how clang-format writes: a space stands before `<` where it compares, and on both sides of a binary operator.
-What it takes for code and is not, the compiler refuses, and then it does not count.
+It relies on how clang-format writes: a space stands before `<` where it compares, and on both sides of a binary
+operator. What it takes for code and is not, the compiler refuses, and then it does not count.
 """
 
 import bisect
@@ -22,8 +22,8 @@ _TOKEN = re.compile(r'''
 ''', re.X | re.S)
 _WHOLE_NUMBER = re.compile(r"(0[xX][\da-fA-F']+|0[bB][01']+|[\d']+)([a-zA-Z]*)$")
 _DECLARES = {'using', 'typedef', 'static_assert', 'assert', 'class', 'struct', 'enum', 'union', 'friend', 'template',
-             'static', 'constexpr', 'auto', 'const', 'namespace', 'extern', 'goto', 'case', 'default', 'public', 'private',
-             'protected', 'return', 'co_return', 'if', 'for', 'while', 'do', 'switch', 'else', 'try', 'catch', 'throw',
+             'static', 'constexpr', 'auto', 'const', 'namespace', 'extern', 'goto', 'case', 'default', 'public',
+             'private', 'protected', 'return', 'co_return', 'if', 'for', 'while', 'do', 'switch', 'else', 'try', 'catch', 'throw',
              'break', 'continue', 'explicit', 'virtual', 'inline', 'operator', 'requires', 'co_yield', 'thread_local'}
 _NOT_IN = {'assert', 'static_assert', 'noexcept', 'decltype', 'sizeof', 'alignof', 'alignas', 'requires', 'explicit',
            'typeid'}
@@ -43,8 +43,8 @@ class Mutant:
         first, last = content.rfind('\n', 0, start) + 1, content.find('\n', start)
         self.text = content[first:last if last >= 0 else None]
         # The same for as long as the line is: whatever is written elsewhere, this change keeps its name.
-        stays = (path, self.text.strip(), str(occurrence), str(start - first - len(self.text) + len(self.text.lstrip())),
-                 self.before, after)
+        column = start - first - len(self.text) + len(self.text.lstrip())
+        stays = (path, self.text.strip(), str(occurrence), str(column), self.before, after)
         self.id = hashlib.sha256('\0'.join(stays).encode()).hexdigest()[:8]
 
     def applied_to(self, content):
@@ -146,7 +146,8 @@ class _Source:
             text = self.text(k)
             if text in (')', ']', ']]') or (text == '}' and self._block_of(k) == 'value'):
                 k = self.tokens[k].partner if self.tokens[k].partner is not None else k
-            elif text in (';', '{', '}', '(') or (text == ':' and self.text(k - 1) in ('public', 'private', 'protected')):
+            elif text in (';', '{', '}', '(') or \
+                    (text == ':' and self.text(k - 1) in ('public', 'private', 'protected')):
                 break
             k -= 1
         return k + 1
@@ -176,8 +177,8 @@ class _Source:
             return 'class'
         if any(w in ('class', 'struct', 'union') for w in words) and '(' not in words:
             return 'class'
-        if before in ('=', ',', '(', '{', 'return', 'co_return', '?', '&&', '||', 'co_await') and outer != 'statements' \
-                and outer != 'body':
+        if before in ('=', ',', '(', '{', 'return', 'co_return', '?', '&&', '||', 'co_await') and \
+                outer not in ('statements', 'body'):
             return 'value'
         if outer == 'class':
             if '(' not in words:
@@ -315,7 +316,8 @@ class _Places:
         if before == '{':
             return previous.block in ('body', 'statements')
         if before == '}':
-            return previous.partner is not None and self.tokens[previous.partner].block in ('statements', 'body', 'class')
+            opening = previous.partner
+            return opening is not None and self.tokens[opening].block in ('statements', 'body', 'class')
         if before in ('else', 'do'):
             return True
         if before == ')' and previous.partner is not None:
@@ -414,8 +416,8 @@ class _Places:
                 continue
             if any(self.text(k) in ('=', '+=', '-=') for k in top if k < b):
                 break
-            if self.tokens[a].kind == 'word' or self.tokens[b - 1].text in ('>', '&', '*', '&&') and self.tokens[b].spaced \
-                    and not self.tokens[b - 1].spaced:
+            of_type = self.text(b - 1) in ('>', '&', '*', '&&') and not self.tokens[b - 1].spaced
+            if self.tokens[a].kind == 'word' or of_type and self.tokens[b].spaced:
                 return  # two names side by side: a declaration
         acts = any(self.text(k) in ('=', '+=', '-=', '*=', '/=', '|=', '&=', '^=', '++', '--') for k in top)
         calls = self.text(end - 1) == ')' or '(' in [self.text(k) for k in top]
@@ -442,7 +444,8 @@ class _Places:
         closing = self.tokens[opening].partner
         if closing is None or self.text(i) in ('return', 'co_return', 'using', 'static_assert', 'assert'):
             return
-        word = 'co_return' if any(self.text(k) in ('co_await', 'co_return') for k in range(opening, closing)) else 'return'
+        waits = any(self.text(k) in ('co_await', 'co_return') for k in range(opening, closing))
+        word = 'co_return' if waits else 'return'
         head = [self.text(k) for k in range(self.source._head(opening), opening)]
         if head and ('void' in head[:head.index('(')] if '(' in head else False) and '*' not in head[:head.index('(')]:
             what = ''

@@ -7,8 +7,8 @@
 
 BUILD is a folder of Meson's in which sim_sweep and the unit tests can be built, not optimized. A patch begins with a
 sentence that says what is wrong with it and either `scenario: NAME`, the sweep that finds it within 1,000 seeds, or
-`test: FOLDER/UNIT_test`, a unit test below tests/ that fails, crashes or hangs with it. Without a fault all of them pass.
-Last it prints `N passed, N failed`; before that a table.
+`test: FOLDER/UNIT_test`, a unit test below tests/ that fails, crashes or hangs with it. Without a fault all of them
+pass. Last it prints `N passed, N failed`; before that a table.
 """
 
 import argparse
@@ -34,8 +34,8 @@ def finder(patch):
         return named[1], named[2]
     if named and named[1] == 'test' and (faulty.ROOT / 'tests' / (named[2] + '.cpp')).exists():
         return named[1], named[2]
-    raise faulty.Trouble('the patch does not begin with `scenario: NAME` or `test: FOLDER/UNIT_test` of one that there is; '
-                         f'scenarios: {", ".join(faulty.UNITS)}')
+    raise faulty.Trouble('the patch does not begin with `scenario: NAME` or `test: FOLDER/UNIT_test` of one that there '
+                         f'is; scenarios: {", ".join(faulty.UNITS)}')
 
 
 def find(build, patch):
