@@ -196,7 +196,7 @@ class Small(unittest.TestCase):
 
     def results(self):
         lines = (self.tree / 'build/mutants.jsonl').read_text(encoding='utf-8').splitlines()
-        return [json.loads(line) for line in lines]
+        return [json.loads(line) for line in lines if line.endswith('}')]
 
 
 class Mutate(Small):
@@ -211,8 +211,7 @@ class Mutate(Small):
         self.assertEqual(everything.returncode, 0, everything.stdout + everything.stderr)
         self.assertIn('3 were tried before', everything.stdout)
         self.assertIn('mutants.jsonl:4 is no result', everything.stderr)
-        lines = (self.tree / 'build/mutants.jsonl').read_text(encoding='utf-8').splitlines()
-        records = [json.loads(line) for line in lines if line != '{"id": "1234']
+        records = self.results()
         self.assertEqual(len(records), len({r['id'] for r in records}))
         became = {r['change']: (r['result'], r['by']) for r in records}
         self.assertEqual(became['7 → 8'], ('survived', ''))
@@ -232,6 +231,13 @@ class Mutate(Small):
         self.assertIn('| `lib/cleat/base/counted.hpp:11` | `7 → 8` | nobody asks |', table.stdout)
         difference = self.run_it('tests/mutate', '--diff', survivor)
         self.assertIn('+inline int nobody_asks(int a) { return a * 8; }\n', difference.stdout)
+
+        stricter = TEST.replace('count_to(3) == 3)', 'count_to(3) == 3 && nobody_asks(1) == 7)')
+        self.write('tests/base/counted_test.cpp', stricter)
+        once_more = self.mutate('--again')
+        self.assertEqual(once_more.returncode, 0, once_more.stdout + once_more.stderr)
+        became = {r['change']: r['result'] for r in self.results() if 'result' in r}
+        self.assertEqual((became['7 → 8'], became['0 → 1']), ('killed', 'survived'))
 
     def test_the_sweep_finds_what_the_unit_test_does_not(self):
         self.write('tests/base/counted_test.cpp', '#include <cleat/base/counted.hpp>\nint main() {}\n')
