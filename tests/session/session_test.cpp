@@ -1132,7 +1132,7 @@ BOOST_AUTO_TEST_CASE(calls_that_wait_for_room_leave_as_the_peer_takes_bytes) {
         std::vector<reply> replies(10, unasked());
         scope beside{env};
         for (reply& r : replies) beside.spawn(f.ask("lamp", r));
-        while (f.heard().size() < replies.size() && f.time.elapsed() < 2s) {
+        for (int n = 0; n < 2000 && f.heard().size() < replies.size(); ++n) {
           f.wire.take(at_a_time);
           co_await f.pause();
         }
@@ -1457,7 +1457,7 @@ BOOST_AUTO_TEST_CASE(calls_end_at_their_deadlines_in_whatever_order_these_come) 
       at.push_back(f.time.elapsed());
     };
     scope beside{env};
-    for (auto const limit : {30ms, 10ms, 50ms, 20ms, 15ms}) beside.spawn(ask(limit));
+    for (auto const limit : {30ms, 20ms, 50ms, 10ms, 15ms}) beside.spawn(ask(limit));
     co_await beside.join();
     BOOST_TEST(at.size() == 5U);
     reply r = unasked();
@@ -1485,10 +1485,9 @@ BOOST_AUTO_TEST_CASE(who_waits_for_a_push_goes_on_with_it_or_with_the_end) {
     f.wire.say(framed(a_push("one")));
     co_await f.pause();
     BOOST_TEST(got == strings{"one"}, each);
-    f.wire.say(framed(a_push("two")));
     f.wire.end(failure{kind::reset});
     co_await f.pause();
-    BOOST_TEST(got == (strings{"one", "two", "reset"}), each);
+    BOOST_TEST(got == (strings{"one", "reset"}), each);
     co_await beside.join();
   };
   f.run(body());
