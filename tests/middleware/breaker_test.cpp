@@ -431,6 +431,116 @@ BOOST_AUTO_TEST_CASE(what_counts_can_be_said_otherwise) {
   BOOST_TEST(s.asked == 10);
 }
 
+BOOST_AUTO_TEST_CASE(a_call_that_is_cancelled_counts_neither_way_whatever_is_said_of_it) {
+  for (auto const says : {cleat::peer_health::bad, cleat::peer_health::good}) {
+    BOOST_TEST_CONTEXT((says == cleat::peer_health::bad ? "bad" : "good")) {
+      world time{1};
+      script s;
+      auto const shared = std::make_shared<circuit>([] {
+        circuit::settings two;
+        two.failures = 2;
+        two.open_for = 1s;
+        return two;
+      }());
+      int judged = 0;
+      auto service = breaker().shared(shared).counts([&](failure const& why) {
+        ++judged;
+        return why.why() == kind::cancelled ? says : cleat::peer_health::bad;
+      }) | scripted(s);
+      auto const cancel_one = [&] {
+        s.takes = 1h;
+        started it{time, service};
+        time.run_for(10ms);
+        it.cancel();
+        time.run_for(0ms);
+        BOOST_REQUIRE(it.ended.has_value());
+        BOOST_TEST((it.ended->error().why() == kind::cancelled));
+        s.takes = 0ms;
+      };
+      // closed: a failure before it and one behind it are two in a row, and one alone is one
+      s.failures = {refused()};
+      static_cast<void>(ask(time, service).has_value());
+      cancel_one();
+      BOOST_TEST((shared->current() == circuit::state::closed));
+      s.failures = {refused()};
+      static_cast<void>(ask(time, service).has_value());
+      BOOST_TEST((shared->current() == circuit::state::open));
+      // half open: neither the end of the trouble nor more of it
+      time.run_for(1s);
+      cancel_one();
+      BOOST_TEST((shared->current() == circuit::state::half_open));
+      BOOST_TEST(shared->trials() == 0U);
+      BOOST_TEST(judged == 2);
+      BOOST_TEST(ask(time, service).has_value());
+      BOOST_TEST((shared->current() == circuit::state::closed));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(as_many_trials_at_once_as_it_is_told_and_as_many_successes_close_it) {
+  for (unsigned const successes : {0U, 1U, 3U}) {
+    BOOST_TEST_CONTEXT(successes) {
+      world time{1};
+      script s;
+      auto const shared = std::make_shared<circuit>([&] {
+        circuit::settings two;
+        two.failures = 1;
+        two.open_for = 1s;
+        two.trials = 2;
+        two.successes = successes;
+        return two;
+      }());
+      auto service = breaker().shared(shared) | scripted(s);
+      s.failures = {refused()};
+      static_cast<void>(ask(time, service).has_value());
+      time.run_for(1s - 1ns);
+      BOOST_TEST((ask(time, service).error().retry_after() == 1ms));  // rounded up
+      time.run_for(1ns);
+      s.takes = 10ms;
+      started first{time, service};
+      time.run_for(1ms);
+      started second{time, service};
+      time.run_for(0ms);
+      BOOST_TEST(shared->trials() == 2U);
+      failure const no = ask(time, service).error();
+      BOOST_TEST((no.why() == kind::overloaded && no.retry_after() == 0ms));
+      time.run_for(9ms);
+      unsigned const needed = successes == 0 ? 2 : successes;
+      BOOST_TEST((shared->current() == circuit::state::closed) == (needed == 1));
+      time.run_for(1ms);
+      BOOST_TEST((shared->current() == circuit::state::closed) == (needed <= 2));
+      BOOST_TEST(ask(time, service).has_value());
+      BOOST_TEST((shared->current() == circuit::state::closed));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_finished_call_keeps_no_place_of_a_trial_however_long_its_caller_keeps_it) {
+  for (bool const throws : {false, true}) {
+    world time{1};
+    script s;
+    auto const shared = std::make_shared<circuit>([] {
+      circuit::settings one;
+      one.failures = 1;
+      one.open_for = 1s;
+      return one;
+    }());
+    auto service = breaker().shared(shared) | scripted(s);
+    s.failures = {refused()};
+    static_cast<void>(ask(time, service).has_value());
+    time.run_for(1s);
+    s.throws = throws;
+    auto kept = service("it", time.new_call());
+    if (throws) {
+      BOOST_CHECK_THROW(static_cast<void>(time.run(std::move(kept))), std::runtime_error);
+    } else {
+      BOOST_TEST(time.run(std::move(kept)).has_value());
+    }
+    BOOST_TEST(shared->trials() == 0U);
+    BOOST_TEST((shared->current() == (throws ? circuit::state::open : circuit::state::closed)));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_call_that_came_too_late_says_nothing_of_the_peer) {
   world time{1};
   script s;

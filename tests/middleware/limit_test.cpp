@@ -16,6 +16,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -283,6 +284,91 @@ BOOST_AUTO_TEST_CASE(a_call_that_waits_for_its_next_attempt_keeps_no_place) {
   BOOST_TEST((b.succeeded() && b.ended_at == 60ms));
   w.run_for(1s);
   BOOST_TEST((a.succeeded() && a.ended_at == 120ms));
+}
+
+BOOST_AUTO_TEST_CASE(a_finished_call_keeps_no_place_however_long_its_caller_keeps_it) {
+  for (std::string const how : {"success", "failure", "exception", "exception at once", "cancelled",
+                                "cancelled in line", "late in line", "dropped from the line"}) {
+    BOOST_TEST_CONTEXT(how) {
+      world w{1};
+      auto below = [&](std::string q, call c) -> task<result<std::string>> {
+        if (how == "exception at once") throw std::runtime_error{"no"};
+        auto const slept = co_await cleat::sleep_until(c.now() + 10ms);
+        if (!slept) co_return slept.error();
+        if (how == "exception") throw std::runtime_error{"no"};
+        if (how == "failure") co_return failure{kind::refused};
+        co_return q;
+      };
+      waiting_line::settings one;
+      one.waiting_max = 1;
+      one.bytes_max = 100;
+      one.full = waiting_line::when_full::drop_oldest;
+      auto const line = std::make_shared<waiting_line>(one);
+      auto service = bounded(one).shared(line) | std::move(below);
+      std::optional<waiting_line::place> other;
+      if (how.ends_with(" line")) {
+        other.emplace(*line, 1U);
+        BOOST_TEST((other->enter() == waiting_line::answer::under_way));
+      }
+      call c = w.new_call();
+      if (how == "late in line") c.tighten(w.now() + 5ms);
+      auto kept = service("it", c);
+      bool done = false;
+      auto caller = [&]() -> task<> {
+        try {
+          auto const r = co_await std::move(kept);
+          BOOST_TEST(r.has_value() == (how == "success"));
+        } catch (std::runtime_error const&) {
+          BOOST_TEST(how.starts_with("exception"));
+        }
+        done = true;
+      };
+      asio::cancellation_signal signal;
+      cleat::spawn(w.executor(), caller(),
+                   asio::bind_cancellation_slot(signal.slot(), [](std::exception_ptr) {}));
+      w.run_for(1ms);
+      if (how.starts_with("cancelled")) signal.emit(asio::cancellation_type::terminal);
+      std::optional<waiting_line::place> younger;
+      if (how == "dropped from the line") {
+        younger.emplace(*line, 1U);
+        BOOST_TEST((younger->enter() == waiting_line::answer::waits));
+      }
+      w.run_for(1s);
+      BOOST_TEST(done);
+      std::size_t const theirs = (other ? 1U : 0U) + (younger ? 1U : 0U);
+      BOOST_TEST(line->under_way() + line->waiting() == theirs);
+      BOOST_TEST(line->bytes() == theirs);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_call_that_is_destroyed_before_it_ends_keeps_no_place) {
+  auto const line = std::make_shared<waiting_line>(waiting_line::settings{1, 1, 100});
+  peer p;
+  auto service = bounded({}).shared(line) | busy(p);
+  {
+    world w{1};
+    {
+      auto const never_awaited = service("it", w.new_call());
+    }
+    asked under_way{w, service, w.new_call()};
+    asked waits{w, service, w.new_call()};
+    w.run_for(1ms);
+    BOOST_TEST((line->under_way() == 1 && line->waiting() == 1 && line->bytes() == 4));
+  }
+  BOOST_TEST((line->under_way() == 0 && line->waiting() == 0 && line->bytes() == 0));
+}
+
+BOOST_AUTO_TEST_CASE(a_request_of_all_the_bytes_is_let_in_alone) {
+  world w{1};
+  peer p;
+  auto service = limit(9).bytes(10, size_of) | busy(p);
+  asked a{w, service, w.new_call(), "ten bytes."};
+  asked b{w, service, w.new_call(), "1"};
+  asked nothing{w, service, w.new_call(), ""};
+  w.run_for(1s);
+  BOOST_TEST((a.succeeded() && nothing.succeeded()));
+  BOOST_TEST(b.failed_as(kind::overloaded));
 }
 
 BOOST_AUTO_TEST_CASE(a_place_that_comes_too_late_is_given_on) {

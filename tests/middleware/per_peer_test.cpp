@@ -2,6 +2,7 @@
 #include <cleat/base/scope.hpp>
 #include <cleat/middleware/breaker.hpp>
 #include <cleat/middleware/deadline.hpp>
+#include <cleat/middleware/hedge.hpp>
 #include <cleat/middleware/idempotent.hpp>
 #include <cleat/middleware/limit.hpp>
 #include <cleat/middleware/per_peer.hpp>
@@ -180,6 +181,78 @@ BOOST_AUTO_TEST_CASE(a_limit_refuses_a_new_peer_only_while_all_others_have_calls
   BOOST_TEST(p.asked["c"] == 0);
   w.run_for(2s);
   BOOST_TEST(ask(w, service, "c", "quick").has_value());
+}
+
+namespace {
+
+/// Asks for five peers at once, and says how many times the service below was asked for each.
+template <class Layer>
+std::vector<int> asked_for_five(Layer layer, std::string const& q) {
+  world w{1};
+  peers p;
+  auto service = std::move(layer) | p.service();
+  std::vector<std::string> const names{"a", "b", "c", "d", "e"};
+  for (std::string const& name : names) {
+    call c = w.new_call();
+    c.peer = name;
+    cleat::spawn(w.executor(), cleat::ask(service, q, c), [](std::exception_ptr, answer const&) {});
+  }
+  w.run_for(100ms);
+  std::vector<int> times;
+  for (std::string const& name : names) times.push_back(p.asked[name]);
+  return times;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(each_layer_has_room_for_so_many_peers_exactly_however_else_it_is_set) {
+  constexpr auto each = boost::test_tools::per_element();
+  std::vector<int> const once{1, 1, 1, 0, 0};
+  std::vector<int> const twice{2, 2, 2, 1, 1};
+  auto const size = [](std::string const& q) { return q.size(); };
+  BOOST_TEST(asked_for_five(cleat::limit(1).peers_max(3), "slow") == once, each);
+  BOOST_TEST(asked_for_five(cleat::limit(1).peers_max(3).queue(2).drop_oldest(), "slow") == once,
+             each);
+  BOOST_TEST(asked_for_five(cleat::limit(1).queue(2).peers_max(3).bytes(99, size), "slow") == once,
+             each);
+
+  BOOST_TEST(asked_for_five(cleat::breaker().peers_max(3), "slow") == once, each);
+  BOOST_TEST(asked_for_five(cleat::breaker().failures(1).peers_max(3), "fails") == once, each);
+  BOOST_TEST(
+      asked_for_five(cleat::breaker().peers_max(3).ratio(0.5).open_for(1s).trials(2).failures(2),
+                     "fails") == once,
+      each);
+
+  BOOST_TEST(asked_for_five(cleat::rate(1).peers_max(3), "quick") == once, each);
+  BOOST_TEST(
+      asked_for_five(cleat::rate(1).peers_max(3).burst(1).waiting_max(5).reject(), "quick") == once,
+      each);
+
+  BOOST_TEST(asked_for_five(cleat::idempotent().peers_max(3), "quick") == once, each);
+  BOOST_TEST(
+      asked_for_five(cleat::idempotent().peers_max(3).keeps(1s).answers_max(1), "slow") == once,
+      each);
+
+  cleat::retry_budget::settings one;
+  one.deposit = 0;
+  one.floor = 1;
+  auto const soon = cleat::backoff::full_jitter(1ms, 1ms);
+  BOOST_TEST(asked_for_five(cleat::retry(3).wait(soon).peers_max(3).budget(one), "fails") == twice,
+             each);
+  BOOST_TEST(asked_for_five(cleat::retry(3).budget(one).peers_max(3).wait(soon), "fails") == twice,
+             each);
+
+  BOOST_TEST(asked_for_five(cleat::hedge().after(1ms).peers_max(3).budget(one), "slow") == twice,
+             each);
+  BOOST_TEST(asked_for_five(cleat::hedge().budget(one).peers_max(3).after(1ms), "slow") == twice,
+             each);
+}
+
+BOOST_AUTO_TEST_CASE(no_room_for_any_peer_is_room_for_one) {
+  per_peer<pinned> all{{}, 0};
+  BOOST_TEST(all.peers_max() == 1U);
+  BOOST_TEST(all.of("a", start) != nullptr);
+  BOOST_TEST(all.of("b", start) == nullptr);
 }
 
 BOOST_AUTO_TEST_CASE(going_through_many_names_opens_no_breaker_and_fills_no_bucket) {

@@ -1,7 +1,12 @@
 #define BOOST_TEST_MODULE retry
+#include <cleat/middleware/breaker.hpp>
 #include <cleat/middleware/deadline.hpp>
+#include <cleat/middleware/fallback.hpp>
+#include <cleat/middleware/hedge.hpp>
+#include <cleat/middleware/limit.hpp>
 #include <cleat/middleware/observe.hpp>
 #include <cleat/middleware/retry.hpp>
+#include <cleat/middleware/timeout.hpp>
 #include <cleat/sim/world.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -9,6 +14,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/test/unit_test.hpp>
 
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <set>
@@ -100,6 +106,90 @@ BOOST_AUTO_TEST_CASE(keeps_the_operation_over_all_attempts_and_numbers_them) {
     BOOST_TEST(s.attempts[i].operation == c.operation);
     BOOST_TEST((s.attempts[i].correlation == c.correlation));
     BOOST_TEST(s.attempts[i].attempt == i + 1);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(no_two_attempts_of_a_call_have_one_number_whatever_makes_them) {
+  auto const numbers = [](auto make, std::size_t attempts, unsigned summed_up) {
+    world time{1};
+    script s;
+    s.failures.assign(100, timed_out());
+    s.takes = 50ms;
+    auto service = make(s);
+    auto const r = ask(time, service, time.new_call());
+    BOOST_REQUIRE(!r.has_value());
+    BOOST_TEST(r.error().attempts() == summed_up);
+    std::vector<std::uint32_t> given;
+    std::vector<std::uint32_t> expected;
+    for (call const& c : s.attempts) {
+      given.push_back(c.attempt);
+      expected.push_back(static_cast<std::uint32_t>(expected.size() + 1));
+    }
+    BOOST_TEST(s.attempts.size() == attempts);
+    BOOST_TEST(given == expected, boost::test_tools::per_element());
+  };
+  cleat::retry_budget::settings enough;
+  enough.floor = 100;
+  BOOST_TEST_CONTEXT("retry over hedge") {
+    numbers(
+        [&](script& s) {
+          return retry(3).wait(fixed()).budget(enough) | cleat::hedge().after(10ms).budget(enough) |
+                 scripted(s);
+        },
+        6, 6);
+  }
+  BOOST_TEST_CONTEXT("retry over retry over hedge") {
+    numbers(
+        [&](script& s) {
+          return cleat::allow<cleat::order_rule::retry_inside_retry>(
+                     retry(2).wait(fixed()).budget(enough)) |
+                 retry(2).wait(fixed()).budget(enough) | cleat::hedge().after(10ms).budget(enough) |
+                 scripted(s);
+        },
+        8, 8);
+  }
+  BOOST_TEST_CONTEXT("retry over a fallback to a retry") {
+    numbers(
+        [&](script& s) {
+          return cleat::allow<cleat::order_rule::fallback_inside_retry,
+                              cleat::order_rule::retry_inside_retry>(
+                     retry(2).wait(fixed()).budget(enough)) |
+                 cleat::fallback(retry(2).wait(fixed()).budget(enough) | scripted(s)) |
+                 retry(2).wait(fixed()).budget(enough) | scripted(s);
+        },
+        8, 8);
+  }
+  BOOST_TEST_CONTEXT("retry over timeout and limit and breaker") {
+    numbers(
+        [&](script& s) {
+          return retry(2).wait(fixed()).budget(enough) | cleat::limit(1) | cleat::breaker() |
+                 cleat::timeout(1s) | scripted(s);
+        },
+        2, 2);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_attempt_is_made_if_its_wait_ends_before_the_deadline) {
+  for (duration const spare : {0ns, 1ns}) {
+    world time{1};
+    script s;
+    s.failures = {refused()};
+    auto service = retry(2).wait(fixed()) | scripted(s);
+    call c = time.new_call();
+    c.tighten(time.now() + 250ms + spare);
+    BOOST_TEST(ask(time, service, c).has_value() == (spare != 0ns));
+    BOOST_TEST(s.attempts.size() == (spare == 0ns ? 1U : 2U));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_peer_may_ask_for_the_longest_wait_exactly) {
+  for (auto const more : {0ms, 1ms}) {
+    world time{1};
+    script s;
+    s.failures = {failure{kind::overloaded, certainty::rejected}.with_retry_after(2s + more)};
+    auto service = retry(2).wait(fixed()).asked_wait_max(2s) | scripted(s);
+    BOOST_TEST(ask(time, service, time.new_call()).has_value() == (more == 0ms));
+    BOOST_TEST((time.elapsed() == (more == 0ms ? 2s : 0s)));
   }
 }
 

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -149,6 +150,55 @@ BOOST_AUTO_TEST_CASE(the_caller_gets_the_answer_of_the_primary_and_waits_for_nob
   BOOST_TEST((w.elapsed == 5s));
   BOOST_TEST(w.peer == "a lamp with a rather long name");
   BOOST_TEST(time.leftovers().empty());
+}
+
+BOOST_AUTO_TEST_CASE(the_primary_is_asked_first_and_at_once) {
+  world time{1};
+  std::vector<std::string> order;
+  auto notes = [&order](std::string who) {
+    return [&order, who](std::string q, call) -> task<result<std::string>> {
+      order.push_back(who + q);
+      co_return q;
+    };
+  };
+  auto made = shadow(notes("primary "), notes("mirror "));
+  auto three = [&]() -> task<> {
+    for (std::string const q : {"1", "2", "3"}) {
+      auto const r = co_await made(q, time.new_call());
+      BOOST_TEST(r.has_value());
+      order.push_back("answered " + q);
+    }
+  };
+  time.run(three());
+  time.run_for(0ms);
+  std::vector<std::string> const primaries = {"primary 1",  "answered 1", "primary 2",
+                                              "answered 2", "primary 3",  "answered 3"};
+  auto const mine = [](std::string const& s) { return !s.starts_with("mirror"); };
+  BOOST_TEST(order.size() == 9U);
+  for (std::string const q : {"1", "2", "3"}) {
+    auto const primary = std::find(order.begin(), order.end(), "primary " + q);
+    auto const mirror = std::find(order.begin(), order.end(), "mirror " + q);
+    BOOST_TEST((primary < mirror && mirror != order.end()));
+  }
+  std::vector<std::string> others;
+  std::copy_if(order.begin(), order.end(), std::back_inserter(others), mine);
+  BOOST_TEST(others == primaries, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(so_many_are_mirrored_at_once_and_not_one_more) {
+  for (std::size_t const most : {std::size_t{0}, std::size_t{1}, std::size_t{3}}) {
+    world time{1};
+    script primary;
+    script mirror;
+    mirror.takes = 1h;
+    watcher w;
+    auto made = cleat::observe(w) | shadow(service{primary}, service{mirror}).at_once_max(most);
+    for (int i = 0; i < 5; ++i)
+      BOOST_TEST(time.run(cleat::ask(made, "it", time.new_call())).has_value());
+    BOOST_TEST(mirror.asked.size() == most);
+    BOOST_TEST(w.count(action::shadow_sent) == static_cast<int>(most));
+    BOOST_TEST(w.count(action::shadow_skipped) == 5 - static_cast<int>(most));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(tells_where_the_mirror_differs_or_fails) {

@@ -15,9 +15,11 @@
 #include <poll.h>
 #include <unistd.h>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <limits>
 #include <set>
 #include <string>
@@ -119,6 +121,81 @@ BOOST_AUTO_TEST_CASE(escapes_what_would_steer_a_terminal_beyond_ascii_and_other_
   line.clear();
   cleat::append_text_line(line, round, false);
   BOOST_TEST(line.ends_with("a=\"\\u061c\\u200f\\u202e\\u2066\"\n"), line);
+}
+
+BOOST_AUTO_TEST_CASE(escapes_each_control_character_of_ascii_wherever_it_stands) {
+  for (int i = 0; i <= 0x20; ++i) {
+    char const c = i < 0x20 ? static_cast<char>(i) : '\x7F';
+    std::string const raw = std::string{"a"} + c + "b";
+    char hex[8];
+    std::snprintf(hex, sizeof hex, "\\u%04x", static_cast<unsigned>(c));
+    std::string const escaped = "a" + (c == '\n' ? std::string{"\\n"} : std::string{hex}) + "b";
+    BOOST_TEST_CONTEXT(escaped) {
+      std::string line;
+      cleat::append_json_line(line, {{raw, raw}, {"x", json::array{raw}}, {"y", {{raw, raw}}}});
+      std::string const quoted = '"' + escaped + '"';
+      BOOST_TEST(line == "{" + quoted + ":" + quoted + ",\"x\":[" + quoted + "],\"y\":{" + quoted +
+                             ":" + quoted + "}}\n");
+      line.clear();
+      cleat::append_text_line(line,
+                              {{"ts", raw},
+                               {"level", "INFO"},
+                               {"module", raw},
+                               {"line", raw},
+                               {"message", raw},
+                               {raw, raw},
+                               {"x", json::array{raw}},
+                               {"y", {{raw, raw}}}},
+                              false);
+      BOOST_TEST(line == escaped + " INFO    " + escaped + ":" + quoted + "  " + escaped + " " +
+                             escaped + "=" + quoted + " x=[" + quoted + "] y={" + quoted + ":" +
+                             quoted + "}\n");
+    }
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(no_word_of_a_peer_puts_a_control_character_into_a_line, fixture) {
+  std::string all;
+  for (char c = 0; c < 0x20; ++c) all += c;
+  all += '\x7F';
+  auto const text_sink = [this](std::string const& name) {
+    cleat::log_sink_options o{made.of.clock()};
+    o.fd = -1;
+    o.file = (directory.path / name).string();
+    o.level = log_level::debug;
+    o.format = cleat::log_format::text;
+    o.flush_within = 1min;
+    return cleat::log_sink::open(o).value();
+  };
+  auto const for_people = text_sink("text");
+  cleat::log text_log{*for_people, log_level::debug};
+  made.id = all;
+  std::string const peer = "lamp" + all;
+  made.of.peer = peer;
+  failure const why = failure{kind::rejected}.with_detail(all);
+  std::size_t records = 0;
+  for (cleat::log* const to_this : {&log, &text_log}) {
+    to_this->on(made.sent());
+    to_this->on(made.received(verdict::answer, &why, all));
+    to_this->on(made.received(verdict::unmatched));
+    to_this->on(made.missing(why));
+    records = 4;
+  }
+  to->write(log_level::info, all, {{"word", all}});
+  for_people->write(log_level::info, all, {{"word", all}});
+  BOOST_TEST(to->flush().has_value());
+  BOOST_TEST(for_people->flush().has_value());
+  for (std::filesystem::path const& path : {file, directory.path / "text"}) {
+    std::ifstream in{path, std::ios::binary};
+    std::string const bytes{std::istreambuf_iterator<char>{in}, {}};
+    BOOST_TEST(bytes.find("lamp\\u0000\\u0001") != std::string::npos);
+    std::size_t lines = 0;
+    for (char const c : bytes) {
+      lines += c == '\n' ? 1U : 0U;
+      BOOST_TEST((c == '\n' || (static_cast<unsigned char>(c) >= 0x20 && c != '\x7F')));
+    }
+    BOOST_TEST(lines == records + 1);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(writes_numbers_as_people_do_and_only_valid_text) {

@@ -1,4 +1,6 @@
 #define BOOST_TEST_MODULE session
+#include "../support/hand_stream.hpp"
+
 #include <cleat/base/spawn.hpp>
 #include <cleat/session/session.hpp>
 #include <cleat/sim/world.hpp>
@@ -12,7 +14,10 @@
 #include <boost/asio/use_future.hpp>
 #include <boost/test/unit_test.hpp>
 
+#include <algorithm>
 #include <map>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -790,4 +795,872 @@ BOOST_AUTO_TEST_CASE(ends_when_the_peer_leaves_every_number_unanswered) {
   };
   world.run(body(world, s));
   BOOST_TEST((world.elapsed() == 2s));
+}
+
+// ---- to the byte, to the frame and to the nanosecond: the peer is the test, and time is simulated
+
+namespace {
+
+using strings = std::vector<std::string>;
+constexpr auto each = boost::test_tools::per_element();
+
+message a_push(std::string_view device) { return message::turn(device, "0123456789abcdef", true); }
+std::string framed(message const& m) {
+  cleat::byte_buffer bytes;
+  BOOST_REQUIRE(protocol{}.encode(m, bytes).has_value());
+  return std::string{cleat::as_text(bytes)};
+}
+/// Of a request or a push that names this device.
+std::size_t frame_bytes(std::string_view device) { return framed(a_push(device)).size(); }
+
+/// One end of a session.
+template <class P = protocol>
+class one_end {
+ public:
+  explicit one_end(cleat::session_options options = {}, P p = P{})
+      : s(hand_stream{wire}, std::move(p), options) {}
+
+  /// Runs it beside a test body, and closes it after that.
+  void run(task<> body) {
+    auto all = [](one_end& f, task<> b) -> task<> {
+      environment& env = co_await cleat::this_chain::environment;
+      scope beside{env};
+      beside.spawn(f.run_it());
+      co_await std::move(b);
+      f.s.close();
+      co_await beside.join();
+    };
+    time.run(all(*this, std::move(body)));
+    BOOST_TEST(s.pending() == 0U);
+  }
+  task<> run_it() {
+    why = co_await s.run();
+    ended_at = time.elapsed();
+  }
+
+  task<> ask(std::string device, reply& into, std::chrono::nanoseconds limit = 5s,
+             cleat::event_table const* events = nullptr) {
+    cleat::call c = time.new_call();
+    c.tighten(c.now() + limit);
+    c.events = events;
+    into = co_await s.call(request::turn(device, true), c);
+  }
+  /// Until all has been done that can be done now, and this time has passed.
+  task<> pause(std::chrono::nanoseconds d = 1ns) {
+    static_cast<void>(co_await cleat::sleep_until(time.now() + d));
+  }
+  /// The messages in what the peer has taken, as far as they are whole.
+  [[nodiscard]] std::vector<message> messages() const {
+    std::vector<message> got;
+    bytes_view left = wire.taken();
+    while (!left.empty()) {
+      auto step = protocol{}.decode(left);
+      auto* const item = step.has_item();
+      if (item == nullptr) break;
+      left = left.subspan(item->used);
+      got.push_back(std::move(item->message));
+    }
+    return got;
+  }
+  /// The devices that they name.
+  [[nodiscard]] strings heard() const {
+    strings devices;
+    for (message const& m : messages()) devices.emplace_back(m.device_id->view());
+    return devices;
+  }
+  /// The peer answers the n-th of them.
+  void answer(std::size_t n) { wire.say(framed(message::ack(messages().at(n), true))); }
+
+  cleat::sim::world time{1};
+  hand_stream::wire wire{time.executor()};
+  cleat::session<P, hand_stream> s;
+  std::optional<failure> why;  ///< how it ended
+  std::chrono::nanoseconds ended_at{};
+};
+
+reply unasked() { return failure{kind::invalid}.with_detail("was not asked"); }
+
+bool failed(reply const& r, kind why, certainty sure) {
+  return !r && r.error().why() == why && r.error().sure() == sure;
+}
+
+/// Notes the frames that it is told were sent, by the devices in their bytes.
+class sent_frames final : public cleat::event_table {
+ public:
+  sent_frames() {
+    set_self(this);
+    set<cleat::frame_sent>([](void const* self, cleat::frame_sent const& e) noexcept {
+      auto& told = static_cast<sent_frames const*>(self)->all;
+      if (e.error != nullptr) {
+        told.emplace_back(e.bytes.empty() ? "not whole" : "not begun");
+        return;
+      }
+      protocol const speaks;
+      auto step = speaks.decode(e.bytes);
+      auto* const item = step.has_item();
+      bool const whole = item != nullptr && item->used == e.bytes.size() &&
+                         speaks.id(item->message).view() == e.id;
+      told.emplace_back(whole ? item->message.device_id->view() : "not the frame");
+    });
+    set<cleat::answer_missing>([](void const* self, cleat::answer_missing const& e) noexcept {
+      auto const& me = *static_cast<sent_frames const*>(self);
+      me.all.emplace_back("no answer");
+      me.waited = e.elapsed;
+    });
+  }
+  mutable strings all;
+  mutable std::chrono::nanoseconds waited{};
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(what_is_sent_behind_a_withdrawn_call_is_told_with_its_own_bytes) {
+  sent_frames told;
+  cleat::session_options options;
+  options.events = &told;
+  one_end f{options};
+  f.wire.take_nothing();
+  f.wire.take(10);  // less than a frame
+  auto body = [&]() -> task<> {
+    environment& env = co_await cleat::this_chain::environment;
+    reply begun = unasked();
+    reply withdrawn = unasked();
+    reply later = unasked();
+    scope beside{env};
+    scope victim{env};
+    beside.spawn(f.ask("begun", begun, 5s, &told));
+    BOOST_TEST(f.s.send(a_push("a push before")).has_value());
+    victim.spawn(f.ask("the one that is withdrawn", withdrawn, 5s, &told));
+    BOOST_TEST(f.s.send(a_push("a push behind")).has_value());
+    beside.spawn(f.ask("later", later, 5s, &told));
+    victim.cancel();
+    co_await victim.join();
+    BOOST_TEST(failed(withdrawn, kind::cancelled, certainty::not_sent));
+    while (f.s.outbound_bytes() != 0) {
+      BOOST_TEST(told.all == f.heard(), each);  // not before its last byte has left
+      f.wire.take(1);
+      co_await f.pause();
+    }
+    f.s.close();
+    co_await beside.join();
+  };
+  f.run(body());
+  told.all.resize(4);  // behind them: two that got no answer
+  BOOST_TEST(told.all == (strings{"begun", "a push before", "a push behind", "later"}), each);
+}
+
+BOOST_AUTO_TEST_CASE(of_a_call_that_ends_early_is_told_how_far_it_came) {
+  std::size_t const whole = frame_bytes("lamp");
+  for (std::size_t const taken : {std::size_t{0}, std::size_t{1}, whole - 1, whole}) {
+    for (bool const closed : {false, true}) {
+      BOOST_TEST_CONTEXT(taken << (closed ? ", closed" : ", cancelled")) {
+        sent_frames told;
+        one_end f;
+        f.wire.take_nothing();
+        f.wire.take(taken);
+        reply r = unasked();
+        auto body = [&]() -> task<> {
+          environment& env = co_await cleat::this_chain::environment;
+          scope beside{env};
+          beside.spawn(f.ask("lamp", r, 5s, &told));
+          co_await f.pause(2ms);
+          if (closed) {
+            f.s.close();
+          } else {
+            beside.cancel();
+          }
+          co_await beside.join();
+          BOOST_TEST(f.s.unanswered() == (taken == 0 || closed ? f.s.unanswered() : 1U));
+          BOOST_TEST(f.s.outbound_bytes() == (taken == 0 && !closed ? 0 : whole - taken));
+        };
+        f.run(body());
+        BOOST_TEST(failed(r, closed ? kind::shut_down : kind::cancelled,
+                          taken == 0 ? certainty::not_sent : certainty::maybe_executed));
+        strings expected{"lamp", "no answer"};
+        if (taken < whole) expected = {"not whole"};
+        if (taken == 0) expected = closed ? strings{"not begun"} : strings{};
+        BOOST_TEST(told.all == expected, each);
+        BOOST_TEST((told.waited == (taken == whole ? 2ms : 0ms)));
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_call_behind_a_whole_frame_is_withdrawn_until_its_first_byte_has_left) {
+  for (std::size_t const more : {0U, 1U}) {
+    BOOST_TEST_CONTEXT(more) {
+      one_end f;
+      f.wire.take_nothing();
+      f.wire.take(frame_bytes("first") + more);
+      auto body = [&]() -> task<> {
+        environment& env = co_await cleat::this_chain::environment;
+        reply first = unasked();
+        reply second = unasked();
+        scope beside{env};
+        scope victim{env};
+        beside.spawn(f.ask("first", first));
+        victim.spawn(f.ask("second", second));
+        co_await f.pause();
+        victim.cancel();
+        co_await victim.join();
+        BOOST_TEST(failed(second, kind::cancelled,
+                          more == 0 ? certainty::not_sent : certainty::maybe_executed));
+        f.wire.take(hand_stream::wire::all);
+        co_await f.pause();
+        BOOST_TEST(f.heard() == (more == 0 ? strings{"first"} : strings{"first", "second"}), each);
+        f.answer(0);
+        co_await beside.join();
+        BOOST_TEST(first.has_value());
+      };
+      f.run(body());
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_place_that_a_call_gave_up_goes_to_the_next_at_once) {
+  for (std::string const how : {"cancelled", "expired", "unreadable", "answered"}) {
+    for (bool const sent : {true, false}) {
+      if (!sent && (how == "unreadable" || how == "answered")) continue;
+      BOOST_TEST_CONTEXT(how << (sent ? ", sent" : ", not sent")) {
+        cleat::session_options options;
+        options.calls_max = 1;
+        one_end f{options};
+        if (!sent) f.wire.take_nothing();
+        auto body = [&]() -> task<> {
+          environment& env = co_await cleat::this_chain::environment;
+          reply first = unasked();
+          reply second = unasked();
+          scope beside{env};
+          scope victim{env};
+          victim.spawn(f.ask("first", first, how == "expired" ? 10ms : 5s));
+          beside.spawn(f.ask("second", second));
+          co_await f.pause(10ms - 1ns);
+          BOOST_TEST(f.heard() == (sent ? strings{"first"} : strings{}), each);
+          if (how == "cancelled") victim.cancel();
+          if (how == "unreadable") {
+            std::string frame = framed(message::ack(f.messages().at(0), true));
+            frame.replace(frame.find("ack"), 3, "???");
+            f.wire.say(frame);
+          }
+          if (how == "answered") f.answer(0);
+          co_await f.pause(1ns);
+          co_await hops(5);
+          BOOST_TEST(f.s.pending() == 1U);
+          if (sent) {
+            BOOST_TEST(f.heard() == (strings{"first", "second"}), each);
+          } else {
+            BOOST_TEST(f.s.outbound_bytes() == frame_bytes("second"));
+          }
+          f.s.close();
+          co_await beside.join();
+          co_await victim.join();
+          BOOST_TEST(first.has_value() == (how == "answered"));
+        };
+        f.run(body());
+        BOOST_TEST((f.time.elapsed() < 11ms));
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_paused_reader_goes_on_when_a_withdrawal_makes_room) {
+  for (bool const cancelled : {true, false}) {
+    BOOST_TEST_CONTEXT(cancelled) {
+      cleat::session_options options;
+      options.outbound_bytes_max = frame_bytes("victim") - 1;
+      one_end f{options};
+      f.wire.take_nothing();
+      std::size_t heard = 0;
+      f.s.respond = [&](message const&) { ++heard; };
+      auto body = [&]() -> task<> {
+        environment& env = co_await cleat::this_chain::environment;
+        reply r = unasked();
+        scope victim{env};
+        victim.spawn(f.ask("victim", r, cancelled ? 5s : 10ms));
+        f.wire.say(framed(a_push("one")));
+        co_await f.pause(1ms);
+        f.wire.say(framed(a_push("two")));
+        co_await f.pause(9ms - 1ns);
+        BOOST_TEST(heard == 1U);  // read when it came, and then it paused
+        if (cancelled) victim.cancel();
+        co_await f.pause(1ns);
+        co_await victim.join();
+        co_await hops(5);
+        BOOST_TEST(heard == 2U);
+        BOOST_TEST((f.time.elapsed() == 10ms));
+      };
+      f.run(body());
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(who_reads_on_beside_a_waiting_reader_goes_on_when_a_withdrawal_makes_room) {
+  // What came before the first request is read before it is sent, and that was more than a turn.
+  cleat::session_options options;
+  options.frames_per_turn_max = 1;
+  options.outbound_bytes_max = frame_bytes("victim") - 1;
+  one_end f{options,
+            protocol{toggle::protocol_options{false, cleat::f00d_options{cleat::unframed::ack}}}};
+  f.wire.take_nothing();
+  std::size_t heard = 0;
+  f.s.respond = [&](message const&) { ++heard; };
+  auto body = [&]() -> task<> {
+    environment& env = co_await cleat::this_chain::environment;
+    reply r = unasked();
+    scope victim{env};
+    f.wire.say(framed(a_push("one")) + framed(a_push("two")) + framed(a_push("three")));
+    victim.spawn(f.ask("victim", r));
+    co_await f.pause(1ms);
+    BOOST_TEST(heard == 1U);
+    victim.cancel();
+    co_await victim.join();
+    co_await f.pause();
+    BOOST_TEST(heard == 3U);
+  };
+  f.run(body());
+}
+
+BOOST_AUTO_TEST_CASE(calls_that_wait_for_room_leave_as_the_peer_takes_bytes) {
+  cleat::session_options options;
+  options.outbound_bytes_max = 2 * frame_bytes("lamp");
+  for (std::size_t const at_a_time : {std::size_t{1}, std::size_t{50}, hand_stream::wire::all}) {
+    BOOST_TEST_CONTEXT(at_a_time) {
+      one_end f{options};
+      f.wire.take_nothing();
+      auto body = [&]() -> task<> {
+        environment& env = co_await cleat::this_chain::environment;
+        std::vector<reply> replies(10, unasked());
+        scope beside{env};
+        for (reply& r : replies) beside.spawn(f.ask("lamp", r));
+        for (int n = 0; n < 2000 && f.heard().size() < replies.size(); ++n) {
+          f.wire.take(at_a_time);
+          co_await f.pause();
+        }
+        BOOST_TEST(f.heard().size() == replies.size());
+        beside.cancel();
+        co_await beside.join();
+      };
+      f.run(body());
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(calls_that_waited_before_it_runs_leave_when_it_does) {
+  cleat::session_options options;
+  options.outbound_bytes_max = 2 * frame_bytes("lamp");
+  one_end f{options};
+  f.wire.take_nothing();
+  auto body = [&]() -> task<> {
+    environment& env = co_await cleat::this_chain::environment;
+    std::vector<reply> replies(10, unasked());
+    scope beside{env};
+    for (reply& r : replies) beside.spawn(f.ask("lamp", r));
+    f.wire.take(hand_stream::wire::all);
+    scope running{env};
+    running.spawn(f.run_it());
+    co_await f.pause();
+    BOOST_TEST(f.heard().size() == replies.size());
+    f.s.close();
+    co_await beside.join();
+    co_await running.join();
+  };
+  f.time.run(body());
+}
+
+BOOST_AUTO_TEST_CASE(bounds_its_outbound_bytes_to_the_byte) {
+  std::size_t const frame = frame_bytes("lamp");
+  for (std::size_t const less : {0U, 1U}) {
+    BOOST_TEST_CONTEXT(less) {
+      // Calls take half of it: another one is staged while at most half is.
+      {
+        cleat::session_options options;
+        options.outbound_bytes_max = 2 * frame - less;
+        one_end f{options};
+        f.wire.take_nothing();
+        auto body = [&]() -> task<> {
+          environment& env = co_await cleat::this_chain::environment;
+          std::vector<reply> replies(4, unasked());
+          scope beside{env};
+          for (reply& r : replies) beside.spawn(f.ask("lamp", r));
+          co_await f.pause();
+          BOOST_TEST(f.s.outbound_bytes() == (2 - less) * frame);
+          beside.cancel();
+          co_await beside.join();
+        };
+        f.run(body());
+      }
+      // Beyond all of it nothing more is read; beyond twice as much nothing more is staged.
+      cleat::session_options options;
+      options.outbound_bytes_max = frame - less;
+      one_end f{options};
+      f.wire.take_nothing();
+      std::size_t heard = 0;
+      f.s.respond = [&](message const&) { ++heard; };
+      auto body = [&]() -> task<> {
+        BOOST_TEST(f.s.send(a_push("lamp")).has_value());
+        f.wire.say(framed(a_push("one")));
+        co_await f.pause();
+        f.wire.say(framed(a_push("two")));
+        co_await f.pause();
+        BOOST_TEST(heard == 2U - less);
+        BOOST_TEST(f.s.send(a_push("lamp")).has_value());
+        BOOST_TEST(f.s.send(a_push("lamp")).has_value() == (less == 0));
+        auto const refused = f.s.send(a_push("lamp"));
+        BOOST_TEST((!refused && refused.error().why() == kind::overloaded &&
+                    refused.error().sure() == certainty::not_sent));
+        BOOST_TEST(f.s.outbound_bytes() == (3 - less) * frame);
+        f.wire.take(hand_stream::wire::all);
+        co_await f.pause();
+        BOOST_TEST(heard == 2U);
+      };
+      f.run(body());
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(bounds_calls_under_way_and_calls_that_wait_exactly) {
+  cleat::session_options options;
+  options.calls_max = 2;
+  options.waiting_max = 3;
+  one_end f{options};
+  auto body = [&]() -> task<> {
+    environment& env = co_await cleat::this_chain::environment;
+    std::vector<reply> replies(6, unasked());
+    scope beside{env};
+    for (reply& r : replies) beside.spawn(f.ask("lamp", r));
+    co_await f.pause();
+    BOOST_TEST(f.heard().size() == 2U);
+    BOOST_TEST(f.s.pending() == 5U);
+    BOOST_TEST(failed(replies[5], kind::overloaded, certainty::not_sent));
+    for (std::size_t i = 0; i < 5; ++i) {
+      f.answer(i);
+      co_await f.pause();
+      BOOST_TEST(f.heard().size() == std::min<std::size_t>(5, 3 + i));
+      BOOST_TEST(replies[i].has_value());
+    }
+    co_await beside.join();
+  };
+  f.run(body());
+}
+
+BOOST_AUTO_TEST_CASE(serves_so_many_requests_at_once_and_not_one_more) {
+  for (bool const together : {true, false}) {
+    BOOST_TEST_CONTEXT(together) {
+      cleat::session_options options;
+      options.requests_max = 3;
+      one_end f{options};
+      cleat::event one_may_end;
+      std::size_t served = 0;
+      f.s.serve = [&](message m) -> task<result<message>> {
+        if (++served == 1) static_cast<void>(co_await one_may_end.wait());
+        while (served > 1 && m.device_id->view() != "first") {
+          auto const slept = co_await cleat::sleep_until(f.time.now() + 1h);
+          if (!slept) break;
+        }
+        co_return message::ack(m, true);
+      };
+      auto body = [&]() -> task<> {
+        auto ask = [&](strings devices) -> task<> {
+          std::string all;
+          for (std::string const& device : devices) {
+            all += framed(a_push(device));
+            if (together) continue;
+            f.wire.say(std::exchange(all, {}));
+            co_await f.pause();
+          }
+          f.wire.say(all);
+          co_await f.pause();
+        };
+        strings const three{"first", "second", "third"};
+        strings const fourth{"fourth"};
+        strings const fifth{"fifth"};
+        co_await ask(three);
+        BOOST_TEST(served == 3U);
+        BOOST_TEST(!f.s.ended());
+        one_may_end.set();
+        co_await f.pause();
+        BOOST_TEST(f.heard().size() == 1U);
+        co_await ask(fourth);  // there is a place for it again
+        BOOST_TEST(served == 4U);
+        BOOST_TEST(!f.s.ended());
+        co_await ask(fifth);
+        BOOST_TEST(served == 4U);
+        BOOST_TEST(f.s.ended());
+      };
+      f.run(body());
+      BOOST_REQUIRE(f.why.has_value());
+      BOOST_TEST((f.why->why() == kind::overloaded));
+      BOOST_TEST(f.why->detail() == "the peer asks too much at once");
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(keeps_so_many_pushes_and_bytes_of_pushes_exactly) {
+  std::size_t const frame = frame_bytes("a");
+  for (std::size_t const less : {0U, 1U}) {
+    BOOST_TEST_CONTEXT(less) {
+      auto const kept = [](cleat::session_options const& options) {
+        one_end f{options};
+        std::string got;
+        auto body = [&]() -> task<> {
+          f.wire.say(framed(a_push("a")) + framed(a_push("b")) + framed(a_push("c")));
+          co_await f.pause();
+          for (;;) {
+            auto const m = co_await f.s.next_push(f.time.now());
+            if (!m) break;
+            got += m->device_id->view();
+          }
+        };
+        f.run(body());
+        return got;
+      };
+      cleat::session_options count;
+      count.pushes_max = 3 - less;
+      BOOST_TEST(kept(count) == (less == 0 ? "abc" : "bc"));
+      cleat::session_options bytes;
+      bytes.pushes_bytes_max = 3 * frame - less;
+      BOOST_TEST(kept(bytes) == (less == 0 ? "abc" : "bc"));
+      cleat::session_options one;
+      one.pushes_bytes_max = frame - less;
+      BOOST_TEST(kept(one) == (less == 0 ? "c" : ""));
+      cleat::session_options none;
+      none.pushes_max = 1 - less;
+      BOOST_TEST(kept(none) == (less == 0 ? "c" : ""));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_peer_may_leave_so_many_requests_unanswered_and_not_one_more) {
+  cleat::session_options options;
+  options.unanswered_max = 2;
+  one_end f{options};
+  auto body = [&]() -> task<> {
+    for (std::size_t i = 1; i <= 3; ++i) {
+      reply r = unasked();
+      co_await f.ask("lamp", r, 1ms);
+      BOOST_TEST(failed(r, kind::timed_out, certainty::maybe_executed));
+      BOOST_TEST(f.s.ended() == (i == 3));
+      if (i < 3) BOOST_TEST(f.s.unanswered() == i);
+    }
+  };
+  f.run(body());
+  BOOST_REQUIRE(f.why.has_value());
+  BOOST_TEST(f.why->detail() == "the peer left too many requests unanswered");
+}
+
+BOOST_AUTO_TEST_CASE(a_late_answer_frees_what_its_request_had_taken) {
+  cleat::session_options options;
+  options.unanswered_max = 1;
+  one_end f{options};
+  auto body = [&]() -> task<> {
+    for (std::size_t i = 0; i < 5; ++i) {
+      reply r = unasked();
+      co_await f.ask("lamp", r, 1ms);
+      BOOST_TEST(f.s.unanswered() == 1U);
+      f.answer(i);
+      co_await f.pause();
+      BOOST_TEST(f.s.unanswered() == 0U);
+    }
+    BOOST_TEST(!f.s.ended());
+  };
+  f.run(body());
+}
+
+BOOST_AUTO_TEST_CASE(a_turn_is_so_many_frames_or_so_many_bytes_to_the_end_of_a_frame) {
+  std::size_t const frame = frame_bytes("x");
+  struct turn {
+    std::size_t frames_max;
+    std::size_t bytes_max;
+    std::size_t frames;
+  };
+  std::size_t const many = 1000;
+  for (turn const t : {turn{3, many * frame, 3}, turn{1, many * frame, 1}, turn{0, many * frame, 1},
+                       turn{many, 2 * frame, 2}, turn{many, 2 * frame + 1, 3}, turn{many, 0, 1},
+                       turn{4, 4 * frame, 4}}) {
+    BOOST_TEST_CONTEXT(t.frames_max << " frames, " << t.bytes_max << " bytes") {
+      cleat::session_options options;
+      options.frames_per_turn_max = t.frames_max;
+      options.bytes_per_turn_max = t.bytes_max;
+      one_end f{options};
+      std::vector<std::size_t> turns;
+      std::size_t since = 0;
+      f.s.respond = [&](message const&) {
+        if (since++ == 0) {
+          asio::post(f.time.context, [&] { turns.push_back(std::exchange(since, 0)); });
+        }
+      };
+      auto body = [&]() -> task<> {
+        std::string all;
+        for (int i = 0; i < 10; ++i) all += framed(a_push("x"));
+        f.wire.say(all);
+        co_await f.pause();
+      };
+      f.run(body());
+      std::vector<std::size_t> expected(10 / t.frames, t.frames);
+      if (10 % t.frames != 0) expected.push_back(10 % t.frames);
+      BOOST_TEST(turns == expected, each);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_peer_that_takes_nothing_is_given_up_so_long_after_its_last_byte) {
+  cleat::session_options options;
+  options.write_stall_max = 20ms;
+  one_end f{options};
+  f.wire.take_nothing();
+  auto body = [&]() -> task<> {
+    BOOST_TEST(f.s.send(a_push("lamp")).has_value());
+    for (int i = 0; i < 3; ++i) {
+      co_await f.pause(20ms - 1ns);
+      BOOST_TEST(!f.s.ended());
+      f.wire.take(1);
+      co_await hops(5);
+    }
+    co_await f.pause(1s);
+  };
+  f.run(body());
+  BOOST_TEST((f.ended_at == 3 * (20ms - 1ns) + 20ms));
+  BOOST_REQUIRE(f.why.has_value());
+  BOOST_TEST(f.why->detail() == "the peer takes no bytes");
+}
+
+BOOST_AUTO_TEST_CASE(a_peer_is_watched_again_when_more_waits_behind_a_withdrawn_call) {
+  cleat::session_options options;
+  options.write_stall_max = 20ms;
+  one_end f{options};
+  f.wire.take_nothing();
+  auto body = [&]() -> task<> {
+    reply r = unasked();
+    co_await f.ask("lamp", r, 10ms);  // alone, and taken back
+    BOOST_TEST(f.s.outbound_bytes() == 0U);
+    co_await f.pause(40ms);
+    BOOST_TEST(!f.s.ended());
+    BOOST_TEST(f.s.send(a_push("lamp")).has_value());
+    co_await f.pause(1s);
+  };
+  f.run(body());
+  BOOST_TEST((f.ended_at == 70ms));
+}
+
+BOOST_AUTO_TEST_CASE(calls_end_at_their_deadlines_in_whatever_order_these_come) {
+  cleat::session_options options;
+  options.calls_max = 3;  // two of them wait for a place
+  one_end f{options};
+  auto body = [&]() -> task<> {
+    environment& env = co_await cleat::this_chain::environment;
+    std::vector<std::chrono::nanoseconds> at;
+    auto ask = [&](std::chrono::nanoseconds limit) -> task<> {
+      reply r = unasked();
+      co_await f.ask("lamp", r, limit);
+      BOOST_TEST((!r && r.error().why() == kind::timed_out));
+      BOOST_TEST((f.time.elapsed() == limit));
+      at.push_back(f.time.elapsed());
+    };
+    scope beside{env};
+    for (auto const limit : {30ms, 20ms, 50ms, 10ms, 15ms}) beside.spawn(ask(limit));
+    co_await beside.join();
+    BOOST_TEST(at.size() == 5U);
+    reply r = unasked();
+    co_await f.ask("lamp", r, 0ms);
+    BOOST_TEST(failed(r, kind::timed_out, certainty::not_sent));
+  };
+  f.run(body());
+}
+
+BOOST_AUTO_TEST_CASE(who_waits_for_a_push_goes_on_with_it_or_with_the_end) {
+  one_end f;
+  auto body = [&]() -> task<> {
+    environment& env = co_await cleat::this_chain::environment;
+    strings got;
+    auto waits = [&]() -> task<> {
+      for (;;) {
+        auto const m = co_await f.s.next_push();
+        got.emplace_back(m ? m->device_id->view() : to_string(m.error().why()));
+        if (!m) break;
+      }
+    };
+    scope beside{env};
+    beside.spawn(waits());
+    co_await f.pause();
+    f.wire.say(framed(a_push("one")));
+    co_await f.pause();
+    BOOST_TEST(got == strings{"one"}, each);
+    f.wire.end(failure{kind::reset});
+    co_await f.pause();
+    BOOST_TEST(got == (strings{"one", "reset"}), each);
+    co_await beside.join();
+  };
+  f.run(body());
+}
+
+BOOST_AUTO_TEST_CASE(who_half_closes_gets_what_it_asked_for_and_then_the_end) {
+  for (std::string const how : {"answered", "late", "not taken", "taken"}) {
+    BOOST_TEST_CONTEXT(how) {
+      cleat::session_options options;
+      options.half_closed_max = 100ms;
+      one_end f{options};
+      f.s.serve = [&](message m) -> task<result<message>> {
+        auto const slept = co_await cleat::sleep_until(f.time.now() + (how == "late" ? 1s : 10ms));
+        if (!slept) co_return slept.error();
+        co_return message::ack(m, true);
+      };
+      if (how == "not taken" || how == "taken") f.wire.take_nothing();
+      auto body = [&]() -> task<> {
+        environment& env = co_await cleat::this_chain::environment;
+        scope beside{env};
+        reply ours = unasked();
+        result<message> push = failure{kind::invalid};
+        auto waits = [&]() -> task<> { push = co_await f.s.next_push(); };
+        if (how == "answered") beside.spawn(f.ask("ours", ours));
+        beside.spawn(waits());
+        co_await f.pause();
+        f.wire.say(framed(a_push("lamp")));
+        f.wire.end(failure{kind::closed});
+        co_await f.pause();
+        // Nobody on our side waits any longer for what cannot come.
+        BOOST_TEST(!f.s.ended());
+        BOOST_TEST(!f.s.takes_calls());
+        BOOST_TEST((!push && push.error().why() == kind::closed));
+        if (how == "answered") BOOST_TEST(failed(ours, kind::closed, certainty::maybe_executed));
+        reply later = unasked();
+        co_await f.ask("later", later);
+        BOOST_TEST(failed(later, kind::closed, certainty::not_sent));
+        co_await f.pause(50ms);
+        if (how == "taken") f.wire.take(hand_stream::wire::all);
+        co_await f.pause(1s);
+        co_await beside.join();
+      };
+      f.run(body());
+      BOOST_REQUIRE(f.why.has_value());
+      BOOST_TEST((f.why->why() == kind::closed));
+      bool const whole = how == "answered" || how == "taken";
+      strings const heard = f.heard();
+      BOOST_TEST((std::count(heard.begin(), heard.end(), "lamp") == (whole ? 1 : 0)));
+      auto const at = how == "answered" ? 10ms : how == "taken" ? 50ms : 100ms;
+      BOOST_TEST((f.ended_at >= at && f.ended_at < at + 10us));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_counts_from_the_first_byte_of_its_request_on) {
+  for (std::size_t const taken : {0U, 1U}) {
+    BOOST_TEST_CONTEXT(taken) {
+      one_end f;
+      auto body = [&]() -> task<> {
+        environment& env = co_await cleat::this_chain::environment;
+        reply first = unasked();
+        reply second = unasked();
+        scope beside{env};
+        beside.spawn(f.ask("lamp", first));
+        co_await f.pause();
+        message guessed = f.messages().at(0);  // its number, and what follows it
+        auto const number = std::stoull(std::string{guessed.msg_id.view()}, nullptr, 16) + 1;
+        guessed.msg_id = cleat::hex16(number).view();
+        f.wire.take_nothing();
+        f.wire.take(taken);
+        beside.spawn(f.ask("lamp", second));
+        f.wire.say(framed(message::ack(guessed, true)));
+        co_await f.pause();
+        BOOST_TEST(second.has_value() == (taken == 1));
+        f.s.close();
+        co_await beside.join();
+      };
+      f.run(body());
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(closing_hands_over_what_a_handler_has_just_staged) {
+  one_end f;
+  f.s.respond = [&](message const& m) {
+    BOOST_TEST(f.s.send(message::ack(m, true)).has_value());
+    f.s.close();
+  };
+  auto body = [&]() -> task<> {
+    f.wire.say(framed(a_push("lamp")));
+    co_await f.pause();
+    BOOST_TEST(f.s.ended());
+    BOOST_TEST(f.wire.is_closed());
+  };
+  f.run(body());
+  BOOST_TEST(f.heard() == strings{"lamp"}, each);
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_that_cannot_be_written_is_told_of_and_harms_nobody) {
+  sent_frames told;
+  cleat::session_options options;
+  options.events = &told;
+  one_end f{options};
+  f.s.serve = [](message m) -> task<result<message>> {
+    message answer = message::ack(m, true);
+    if (m.device_id->view() == "bad") answer.outcome = std::string(100'000, 'x');
+    co_return answer;
+  };
+  auto body = [&]() -> task<> {
+    f.wire.say(framed(a_push("bad")) + framed(a_push("good")));
+    co_await f.pause();
+    BOOST_TEST(!f.s.ended());
+  };
+  f.run(body());
+  BOOST_TEST(told.all == (strings{"not whole", "good"}), each);
+}
+
+BOOST_AUTO_TEST_CASE(a_session_that_is_cancelled_while_it_waits_for_anything_is_shut_down) {
+  for (std::string const waits : {"to read", "for room", "for its answers"}) {
+    BOOST_TEST_CONTEXT(waits) {
+      cleat::session_options options;
+      options.outbound_bytes_max = 10;
+      one_end f{options};
+      f.wire.take_nothing();
+      f.s.serve = [&](message) -> task<result<message>> {
+        auto const slept = co_await cleat::sleep_until(f.time.now() + 1h);
+        co_return slept.error();
+      };
+      auto body = [&]() -> task<> {
+        environment& env = co_await cleat::this_chain::environment;
+        scope running{env};
+        if (waits == "for room") BOOST_TEST(f.s.send(a_push("lamp")).has_value());
+        running.spawn(f.run_it());
+        if (waits == "for its answers") {
+          f.wire.say(framed(a_push("lamp")));
+          f.wire.end(failure{kind::closed});
+        }
+        co_await f.pause(1ms);
+        BOOST_TEST(!f.s.ended());
+        running.cancel();
+        co_await running.join();
+      };
+      f.time.run(body());
+      BOOST_REQUIRE(f.why.has_value());
+      BOOST_TEST((f.why->why() == kind::shut_down));
+      BOOST_TEST((f.ended_at == 1ms));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(numbers_that_are_awaited_are_passed_over_and_a_call_without_one_is_refused) {
+  one_end<two_numbers> f;
+  auto body = [&]() -> task<> {
+    environment& env = co_await cleat::this_chain::environment;
+    std::vector<reply> replies(5, unasked());
+    scope beside{env};
+    for (std::size_t i = 0; i < 3; ++i) beside.spawn(f.ask("lamp", replies[i]));
+    co_await f.pause();
+    BOOST_TEST(failed(replies[2], kind::overloaded, certainty::not_sent));
+    BOOST_TEST(!f.s.ended());
+    f.answer(0);
+    co_await f.pause();
+    BOOST_TEST(replies[0].has_value());
+    for (std::size_t i = 3; i < 5; ++i) {  // the other number is in use all the time
+      beside.spawn(f.ask("lamp", replies[i]));
+      co_await f.pause();
+      f.answer(i - 1);
+      co_await f.pause();
+      BOOST_TEST(replies[i].has_value());
+    }
+    f.answer(1);
+    co_await beside.join();
+    BOOST_TEST(replies[1].has_value());
+  };
+  f.run(body());
 }

@@ -116,7 +116,8 @@ class fallback : public stage {
         call other = c;
         other.attempt += why.attempts();
         auto stopgap = co_await detail::start(instead_, std::move(q), other);
-        co_return told(std::move(stopgap), c, why, began);
+        unsigned const made = why.attempts() + (stopgap ? 0U : stopgap.error().attempts());
+        co_return told(std::move(stopgap), c, why.with_attempts(made), began);
       } else {
         using given = decltype(give(q, why, c));
         using outcome = typename detail::stopgap_outcome<given>::type;
@@ -166,7 +167,7 @@ class fallback : public stage {
     }
     failure const its = stopgap.error();
     certainty const worst = worse(why.sure(), its.sure());
-    return (its.why() == kind::cancelled ? its : why).with(worst);
+    return (its.why() == kind::cancelled ? its : why).with(worst).with_attempts(why.attempts());
   }
 
   [[no_unique_address]] F instead_;

@@ -13,11 +13,17 @@
 #include <cleat/session/session.hpp>
 #include <cleat/sim/peer.hpp>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <set>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -80,6 +86,100 @@ class plan {
   duration length = 30s;
 };
 
+/// What the sessions say that they have sent, beside what has left them.
+class sent_frames {
+ public:
+  using listens_to = cleat::event_list<cleat::frame_sent>;
+
+  explicit sent_frames(cleat::sim::trial& t) : trial_(t) {}
+  sent_frames(sent_frames const&) = delete;
+  sent_frames& operator=(sent_frames const&) = delete;
+
+  /// The bytes of one stream, in their order, as they are handed over.
+  class outlet {
+   public:
+    explicit outlet(sent_frames& in) : in_(&in) {}
+    void left(cleat::bytes_view bytes) {
+      cleat::append(begun_, bytes);
+      std::size_t used = 0;
+      for (;;) {
+        auto step = parcel_protocol{}.decode(cleat::bytes_view{begun_}.subspan(used));
+        auto* const item = step.has_item();
+        if (item == nullptr) break;
+        in_->left_.emplace(cleat::as_text(cleat::bytes_view{begun_}.subspan(used, item->used)));
+        used += item->used;
+      }
+      begun_.erase(begun_.begin(), begun_.begin() + static_cast<std::ptrdiff_t>(used));
+    }
+
+   private:
+    sent_frames* in_;
+    cleat::byte_buffer begun_;
+  };
+
+  void on(cleat::frame_sent const& e) noexcept {
+    if (e.error != nullptr && e.bytes.empty()) return;  // it was left in the middle
+    parcel_protocol const speaks;
+    auto step = speaks.decode(e.bytes);
+    auto* const item = step.has_item();
+    bool const whole = trial_.expect(item != nullptr && item->used == e.bytes.size(),
+                                     "the bytes of a frame that is told are one whole frame", e.id);
+    if (!whole) return;
+    parcel const& p = item->message;
+    trial_.expect(std::string_view{speaks.id(p)} == e.id, "they are of the frame that is named",
+                  e.id);
+    trial_.expect((p.is == parcel::type::ask) == (e.of != nullptr) &&
+                      (e.of == nullptr || p.operation == e.of->operation),
+                  "they are of the call that is named", e.id);
+    if (e.error != nullptr) return;
+    auto const found = left_.find(cleat::as_text(e.bytes));
+    bool const once = trial_.expect(found != left_.end(),
+                                    "a frame is told once, when the last of it has left", e.id);
+    if (once) left_.erase(found);
+    trial_.reached(e.of != nullptr ? "a request was told as it left"
+                                   : "a push or an answer was told as it left");
+  }
+
+  /// Nothing happens any more. (A request may leave when nobody waits for its answer.)
+  void close() {
+    for (std::string const& frame : left_) {
+      auto step = parcel_protocol{}.decode(cleat::as_bytes(frame));
+      trial_.expect(step.has_item()->message.is == parcel::type::ask,
+                    "each push and each answer that leaves is told");
+    }
+  }
+
+ private:
+  cleat::sim::trial& trial_;
+  std::multiset<std::string, std::less<>> left_;  ///< and was not told yet
+};
+
+/// A stream whose bytes are looked at as they leave.
+class watched_stream {
+ public:
+  watched_stream(any_stream below, sent_frames& by) : below_(std::move(below)), outlet_(by) {}
+
+  auto readable() { return below_.readable(); }
+  auto writable() { return below_.writable(); }
+  result<std::size_t> read(std::span<std::byte> into) noexcept { return below_.read(into); }
+  result<std::size_t> write(std::span<cleat::bytes_view const> gather) noexcept {
+    auto const n = below_.write(gather);
+    std::size_t left = n ? *n : 0;
+    for (cleat::bytes_view const each : gather) {
+      std::size_t const of_this = std::min(left, each.size());
+      outlet_.left(each.first(of_this));
+      left -= of_this;
+    }
+    return n;
+  }
+  void close() noexcept { below_.close(); }
+  [[nodiscard]] cleat::environment::executor_type executor() const { return below_.executor(); }
+
+ private:
+  any_stream below_;
+  sent_frames::outlet outlet_;
+};
+
 /// What all parts of one run share.
 class shared {
  public:
@@ -89,16 +189,21 @@ class shared {
         draws(t.world.random()),
         plan(draws),
         book(t, sweeping::book::retry_terms{plan.attempts, plan.budget}),
-        events(book) {}
+        frames(t),
+        events(book, frames) {}
 
   [[nodiscard]] time_point in(duration d) const { return world.now() + d; }
+  [[nodiscard]] any_stream watched(any_stream s) {
+    return any_stream::of(watched_stream{std::move(s), frames});
+  }
 
   cleat::sim::trial& trial;
   cleat::sim::world& world;
   cleat::sim::random& draws;
   sweeping::plan plan;
   sweeping::book book;
-  cleat::tee<sweeping::book> events;
+  sent_frames frames;
+  cleat::tee<sweeping::book, sent_frames> events;
   bool misbehaves = true;  ///< stations refuse and dawdle
   bool sleeps = false;     ///< consumers take no pushes any more
   bool stopping = false;
@@ -155,7 +260,7 @@ class station {
  private:
   task<> serve(any_stream stream) {
     cleat::environment& env = co_await cleat::this_chain::environment;
-    session s{std::move(stream), parcel_protocol{}, options_};
+    session s{in_.watched(std::move(stream)), parcel_protocol{}, options_};
     s.respond = [&s](parcel const& p) {
       parcel const receipt{parcel::type::receipt, p.number, p.operation, 0};
       if (p.is == parcel::type::ask) static_cast<void>(s.send(receipt));
@@ -215,6 +320,7 @@ class station {
       cleat::call c = in_.world.new_call();
       c.tighten(in_.in(2s));
       c.repeatable = false;
+      c.events = &in_.events;
       in_.book.began(c, c.deadline(), true);
       std::uint64_t const value = in_.draws.below(1000);
       auto const r = co_await s.call(question{value}, c);
@@ -315,7 +421,8 @@ class link {
         static_cast<void>(co_await cleat::sleep_until(in_.in(200ms)));
         continue;
       }
-      auto const s = std::make_shared<session>(std::move(*stream), parcel_protocol{}, options_);
+      auto const s =
+          std::make_shared<session>(in_.watched(std::move(*stream)), parcel_protocol{}, options_);
       s->serve = [this](parcel p) -> task<result<parcel>> {
         in_.book.executed(p.operation);
         co_return answer_to(p, false, 0);
@@ -432,6 +539,7 @@ class run {
     keepers.cancel();
     co_await keepers.join();
     in_.book.close();
+    in_.frames.close();
   }
 
  private:
@@ -466,7 +574,7 @@ class run {
 
   [[nodiscard]] service pipeline(link& to) {
     auto last = [&to](question q, cleat::call c) -> task<result<reply>> { return to.ask(q, c); };
-    return cleat::observe(in_.book) | cleat::deadline(in_.plan.overall) |
+    return cleat::observe(in_.book, in_.frames) | cleat::deadline(in_.plan.overall) |
            cleat::retry(in_.plan.attempts)
                .per_attempt(in_.plan.per_attempt)
                .budget(in_.plan.budget) |
@@ -572,6 +680,8 @@ named_scenario const registered{
      "peer left too much unanswered",
      "peer asked too much",
      "a station was answered by the hub",
+     "a request was told as it left",
+     "a push or an answer was told as it left",
      "peer: silent",
      "peer: receipt only",
      "peer: late",
