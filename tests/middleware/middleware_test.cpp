@@ -9,6 +9,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -231,6 +232,77 @@ BOOST_AUTO_TEST_CASE(an_answer_may_be_without_a_value) {
   auto service = deadline(5s) | hands_on{} | cleat::retry(2) | acts;
   BOOST_TEST(time.run(service("x")).has_value());
   BOOST_TEST(asked == 2);
+}
+
+namespace {
+
+/// Throws where an awaitable can: while it is made, when it is awaited, or at its end.
+class thrower final : public cleat::leaf {
+ public:
+  explicit thrower(int where) : where_(where) { may_throw(0); }
+  result<std::string> await_resume() const {
+    may_throw(2);
+    return std::string{"did not throw"};
+  }
+
+ private:
+  void begin(bool) override {
+    may_throw(1);
+    complete();
+  }
+  void cancel() noexcept override {}
+  void may_throw(int here) const {
+    if (where_ == here) throw std::runtime_error{"no"};
+  }
+
+  int where_;
+};
+
+class throwing {
+ public:
+  using request = std::string;
+  using response = std::string;
+  explicit throwing(int where) : where_(where) {}
+  thrower operator()(std::string const&, call const&) const { return thrower{where_}; }
+
+ private:
+  int where_;
+};
+
+/// The reasons with which calls ended.
+class ends {
+ public:
+  using listens_to = cleat::event_list<cleat::call_started, cleat::call_ended>;
+  void on(cleat::call_started const&) noexcept { ++begun; }
+  void on(cleat::call_ended const& e) noexcept {
+    why.emplace_back(e.error != nullptr ? e.error->message() : "success");
+  }
+  int begun = 0;
+  std::vector<std::string> why;
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(observers_hear_once_of_a_call_that_ends_by_an_exception) {
+  for (int where = 0; where <= 3; ++where) {
+    BOOST_TEST_CONTEXT("where " << where) {
+      world time{1};
+      ends told;
+      auto service = cleat::observe(told) | throwing{where};
+      auto const ask = [&] {
+        return time.run(cleat::ask(service, std::string{"x"}, time.new_call()));
+      };
+      if (where < 3) {
+        BOOST_CHECK_THROW(static_cast<void>(ask()), std::runtime_error);
+      } else {
+        BOOST_TEST(ask().value() == "did not throw");
+      }
+      BOOST_TEST(told.begun == 1);
+      BOOST_REQUIRE(told.why.size() == 1U);
+      BOOST_TEST(told.why.front().find(where < 3 ? "an exception left a layer" : "success") !=
+                 std::string::npos);
+    }
+  }
 }
 
 // What is a service, and what is not.

@@ -465,3 +465,10 @@ BOOST_AUTO_TEST_CASE(backoff_stays_within_its_bounds) {
   }
   BOOST_TEST(seen.size() > 900U);
 }
+
+BOOST_AUTO_TEST_CASE(a_retry_describes_itself) {
+  BOOST_TEST(retry(2).describe() == "retry(2)");
+  BOOST_TEST(retry(3).per_attempt(1500ms).describe() == "retry(3, 1.5 s each)");
+  auto const budget = std::make_shared<retry_budget>();
+  BOOST_TEST(retry(3).budget(budget).describe() == "retry(3, shared budget)");
+}
