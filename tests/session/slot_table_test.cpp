@@ -103,6 +103,8 @@ class both {
       BOOST_REQUIRE(at->before() == before);
       BOOST_REQUIRE(at->begin == o.begin);
       BOOST_REQUIRE((at->by == nullptr) == o.buried);
+      BOOST_REQUIRE(at->in_order() == std::any_of(o.keys.begin(), o.keys.end(),
+                                                  [](match_key k) { return k.shared(); }));
       for (auto const& k : o.keys) BOOST_REQUIRE(table_.find(k) == model_.find(k));
       before = at;
       at = at->next();
@@ -198,6 +200,15 @@ BOOST_AUTO_TEST_CASE(keys_that_differ_only_in_their_space_or_in_their_value_are_
     BOOST_TEST(t.find(match_key{space, 100 - space}) == slots[space - 10]);
     BOOST_TEST(t.find(match_key{space, 101 - space}) == nullptr);
   }
+}
+
+BOOST_AUTO_TEST_CASE(knows_whether_its_answer_may_bear_no_number) {
+  slot_table t;
+  BOOST_TEST(!add(t, match_keys{}).in_order());
+  BOOST_TEST(!add(t, unique(1)).in_order());
+  BOOST_TEST(add(t, shared(1)).in_order());
+  match_keys either{match_key{1, 2}};
+  BOOST_TEST(add(t, either.add(match_key::in_order(2, 1))).in_order());
 }
 
 BOOST_AUTO_TEST_CASE(a_buried_slot_is_still_found_and_waits_for_nobody) {
