@@ -404,6 +404,31 @@ BOOST_AUTO_TEST_CASE(hedging_does_not_make_itself_more_frequent) {
   BOOST_TEST(w.times(action::hedge_sent) < calls * 8 / 100);
 }
 
+BOOST_AUTO_TEST_CASE(a_first_attempt_that_lost_counts_as_an_eighth_slower_than_the_delay) {
+  world time{1};
+  script s;
+  for (int i = 0; i < 2; ++i) {
+    s.acts.push_back(takes(10s));
+    s.acts.push_back(takes(0ms));
+  }
+  latency_window::settings one;
+  one.needed = 1;
+  watcher w;
+  retry_budget::settings plenty;
+  plenty.deposit = 1;
+  auto service =
+      cleat::observe(w) | hedge().quantile(one).at_first(160ms).budget(plenty) | scripted(s);
+  BOOST_TEST(ask(time, service).has_value());
+  BOOST_TEST(ask(time, service).has_value());
+  std::vector<duration> delays;
+  for (watcher::noted const& n : w.seen) {
+    if (n.what == action::hedge_sent) delays.push_back(n.elapsed);
+  }
+  BOOST_REQUIRE(delays.size() == 2U);
+  BOOST_TEST((delays[0] == 160ms));
+  BOOST_TEST((delays[1] >= 180ms - 180ms / 32 && delays[1] <= 180ms + 180ms / 32));
+}
+
 BOOST_AUTO_TEST_CASE(hedges_stay_within_the_budget) {
   world time{1};
   script s;

@@ -200,6 +200,29 @@ BOOST_AUTO_TEST_CASE(the_last_that_waits_gives_its_token_back) {
   BOOST_TEST((d.ended_at == 100ms));
 }
 
+BOOST_AUTO_TEST_CASE(a_cancelled_call_keeps_no_token_however_long_its_caller_keeps_it) {
+  world w{1};
+  peer p;
+  auto const bucket = std::make_shared<token_bucket>(settings(10, 1s, 1));
+  auto service = rate(1).shared(bucket) | quick(w, p);
+  asked first{w, service, w.new_call()};
+  auto kept = service("it", w.new_call());
+  auto caller = [&]() -> task<> {
+    auto const r = co_await std::move(kept);
+    BOOST_TEST((!r && r.error().why() == kind::cancelled));
+  };
+  asio::cancellation_signal signal;
+  cleat::spawn(w.executor(), caller(),
+               asio::bind_cancellation_slot(signal.slot(), [](std::exception_ptr) {}));
+  w.run_for(50ms);
+  signal.emit(asio::cancellation_type::terminal);
+  w.run_for(0ms);
+  BOOST_TEST(bucket->waiting() == 0U);
+  asked next{w, service, w.new_call()};
+  w.run_for(1s);
+  BOOST_TEST((next.succeeded() && next.ended_at == 100ms));
+}
+
 BOOST_AUTO_TEST_CASE(a_token_that_others_came_after_is_lost) {
   world w{1};
   peer p;

@@ -75,6 +75,22 @@ BOOST_AUTO_TEST_CASE(is_bounded_in_bytes) {
   BOOST_TEST(next(q) == "1 lost, 2");
 }
 
+BOOST_AUTO_TEST_CASE(takes_a_line_of_all_its_bytes_alone_and_has_room_again_at_half_of_them) {
+  log_queue q{10, 10, 1min};
+  push(q, "1234567890");
+  BOOST_TEST(q.lost() == 0U);
+  BOOST_TEST(next(q) == "1234567890");
+  push(q, "1234");
+  push(q, "123456");
+  push(q, "lost");
+  BOOST_TEST(next(q) == "1234");
+  push(q, "lost as well");  // six bytes are more than half
+  BOOST_TEST(q.lost() == 2U);
+  BOOST_TEST(next(q) == "123456");
+  push(q, "z");
+  BOOST_TEST(next(q) == "2 lost, z");
+}
+
 BOOST_AUTO_TEST_CASE(tells_of_the_records_that_are_missing_at_its_end) {
   log_queue q{1, 100, 1min};
   push(q, "a", 1);

@@ -18,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -1063,6 +1064,33 @@ BOOST_AUTO_TEST_CASE(a_place_that_a_call_gave_up_goes_to_the_next_at_once) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(who_asks_again_with_its_answer_goes_behind_those_that_wait) {
+  cleat::session_options options;
+  options.calls_max = 1;
+  one_end f{options};
+  auto body = [&]() -> task<> {
+    environment& env = co_await cleat::this_chain::environment;
+    reply waited = unasked();
+    auto twice = [&]() -> task<> {
+      for (std::string const device : {"first", "again"}) {
+        reply r = unasked();
+        co_await f.ask(device, r);
+        BOOST_TEST(r.has_value());
+      }
+    };
+    scope beside{env};
+    beside.spawn(twice());
+    beside.spawn(f.ask("second", waited));
+    for (std::size_t i = 0; i < 3; ++i) {
+      co_await f.pause();
+      f.answer(i);
+    }
+    co_await beside.join();
+    BOOST_TEST(f.heard() == (strings{"first", "second", "again"}), each);
+  };
+  f.run(body());
+}
+
 BOOST_AUTO_TEST_CASE(a_paused_reader_goes_on_when_a_withdrawal_makes_room) {
   for (bool const cancelled : {true, false}) {
     BOOST_TEST_CONTEXT(cancelled) {
@@ -1468,7 +1496,9 @@ BOOST_AUTO_TEST_CASE(calls_end_at_their_deadlines_in_whatever_order_these_come) 
 }
 
 BOOST_AUTO_TEST_CASE(who_waits_for_a_push_goes_on_with_it_or_with_the_end) {
-  one_end f;
+  cleat::session_options options;
+  options.stray_frames_max = 1;  // what somebody waits for is of use
+  one_end f{options};
   auto body = [&]() -> task<> {
     environment& env = co_await cleat::this_chain::environment;
     strings got;
@@ -1661,6 +1691,114 @@ BOOST_AUTO_TEST_CASE(numbers_that_are_awaited_are_passed_over_and_a_call_without
     f.answer(1);
     co_await beside.join();
     BOOST_TEST(replies[1].has_value());
+  };
+  f.run(body());
+}
+
+BOOST_AUTO_TEST_CASE(frames_of_a_long_backlog_are_told_with_their_own_bytes) {
+  sent_frames told;
+  cleat::session_options options;
+  options.events = &told;
+  for (std::size_t const at_first : {std::size_t{1}, std::size_t{70'001}, std::size_t{70'050}}) {
+    told.all.clear();
+    one_end f{options};
+    f.wire.take_nothing();
+    auto body = [&]() -> task<> {
+      environment& env = co_await cleat::this_chain::environment;
+      std::vector<reply> replies(500, unasked());
+      scope beside{env};
+      for (reply& r : replies) {
+        beside.spawn(f.ask("lamp", r, 5s, &told));
+        BOOST_TEST(f.s.send(a_push("lamp")).has_value());
+      }
+      f.wire.take(at_first);
+      co_await f.pause();
+      f.wire.take(hand_stream::wire::all);
+      co_await f.pause();
+      BOOST_TEST(told.all == f.heard(), each);
+      BOOST_TEST(told.all.size() == 1000U);
+      beside.cancel();
+      co_await beside.join();
+    };
+    f.run(body());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(who_half_closes_gets_what_was_said_by_the_reader_itself) {
+  one_end f;
+  f.wire.take_nothing();
+  f.s.respond = [&](message const& m) { BOOST_TEST(f.s.send(message::ack(m, true)).has_value()); };
+  auto body = [&]() -> task<> {
+    f.wire.say(framed(a_push("lamp")));
+    f.wire.end(failure{kind::closed});
+    co_await f.pause(1ms);
+    BOOST_TEST(!f.s.ended());
+    f.wire.take(hand_stream::wire::all);
+    co_await f.pause();
+    BOOST_TEST(f.s.ended());
+  };
+  f.run(body());
+  BOOST_TEST(f.heard() == strings{"lamp"}, each);
+}
+
+BOOST_AUTO_TEST_CASE(its_end_is_told_once_with_its_peer_and_its_reason) {
+  class ends final : public cleat::event_table {
+   public:
+    ends() {
+      set_self(this);
+      set<cleat::session_ended>([](void const* self, cleat::session_ended const& e) noexcept {
+        static_cast<ends const*>(self)->all.emplace_back(std::string{e.peer} + ": " +
+                                                         std::string{to_string(e.why.why())});
+      });
+    }
+    mutable strings all;
+  };
+  ends told;
+  cleat::session_options options;
+  options.events = &told;
+  options.peer = "lamp";
+  one_end f{options};
+  auto body = [&]() -> task<> {
+    f.wire.end(failure{kind::reset});
+    co_await f.pause();
+    BOOST_TEST(told.all == strings{"lamp: reset"}, each);
+  };
+  f.run(body());  // and closes it once more
+  BOOST_TEST(told.all.size() == 1U);
+}
+
+namespace {
+
+/// Throws in the middle of a frame.
+class throws_half_way : public protocol {
+ public:
+  throws_half_way() noexcept : protocol() {}
+  [[nodiscard]] result<void> encode(message const& m, cleat::byte_buffer& out) const {
+    auto const done = protocol::encode(m, out);
+    if (m.device_id->view() == "bad") throw std::runtime_error{"no"};
+    return done;
+  }
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_protocol_that_throws_leaves_no_half_frame) {
+  one_end<throws_half_way> f;
+  f.wire.take_nothing();
+  auto body = [&]() -> task<> {
+    environment& env = co_await cleat::this_chain::environment;
+    reply first = unasked();
+    reply bad = unasked();
+    scope beside{env};
+    beside.spawn(f.ask("first", first));
+    co_await f.ask("bad", bad);
+    BOOST_TEST(failed(bad, kind::invalid, certainty::not_sent));
+    BOOST_TEST(f.s.outbound_bytes() == frame_bytes("first"));
+    f.wire.take(hand_stream::wire::all);
+    co_await f.pause();
+    f.answer(0);
+    co_await beside.join();
+    BOOST_TEST(first.has_value());
   };
   f.run(body());
 }

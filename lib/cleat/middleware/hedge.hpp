@@ -75,8 +75,10 @@ class race {
 ///
 /// The second attempt is sent when the first has not answered within a quantile of the peer's last
 /// latencies, or after a fixed time. It has the same operation id and correlation, the next attempt
-/// number and the same deadline. Only repeatable calls are hedged, only before their deadline, and
-/// only within a budget: by default a tenth of the calls beside one a second, for each peer.
+/// number and the same deadline. (Outside a `retry`, which wants an `allow`, both attempts count on
+/// from their own numbers, and numbers may come twice.) Only repeatable calls are hedged, only before
+/// their deadline, and only within a budget: by default a tenth of the calls beside one a second, for
+/// each peer.
 ///
 /// The first success wins; the other attempt is cancelled, and has ended before the call does. A
 /// first attempt that fails before the second was sent ends the call. When both have failed, the
