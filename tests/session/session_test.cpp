@@ -512,13 +512,13 @@ BOOST_AUTO_TEST_CASE(does_not_blame_a_peer_that_takes_nothing_while_nothing_wait
   options.write_stall_max = 20ms;
   memory_stream::options pipe;
   pipe.buffer_bytes_max = 91;  // one request
-  auto nobody_reads = [&](asio::io_context& context) -> task<> {
-    auto [near, far] = cleat::memory_pair(context.get_executor(), pipe);
+  cleat::sim::world world{1};
+  auto nobody_reads = [&]() -> task<> {
+    auto [near, far] = cleat::memory_pair(world.executor(), pipe);
     session client{std::move(near), protocol{}, options};
     environment& env = co_await cleat::this_chain::environment;
-    auto& time = cleat::clock::of(env.executor());
     auto ask = [&](std::chrono::nanoseconds limit) -> task<> {
-      cleat::call c{context.get_executor()};
+      cleat::call c = world.new_call();
       c.tighten(c.now() + limit);
       static_cast<void>((co_await client.call(request::turn("DEVICE123", true), c)).has_value());
     };
@@ -526,16 +526,13 @@ BOOST_AUTO_TEST_CASE(does_not_blame_a_peer_that_takes_nothing_while_nothing_wait
     beside.spawn(run_one(client));
     beside.spawn(ask(1h));   // fills the pipe
     beside.spawn(ask(1ms));  // waits behind it, and is taken back
-    auto const slept = co_await cleat::sleep_until(time.now() + 60ms);
+    auto const slept = co_await cleat::sleep_until(world.now() + 60ms);
     BOOST_TEST(slept.has_value());
     BOOST_TEST(!client.ended());
     client.close();
     co_await beside.join();
   };
-  asio::io_context context;
-  auto done = cleat::spawn(context.get_executor(), nobody_reads(context), asio::use_future);
-  context.run();
-  done.get();
+  world.run(nobody_reads());
 }
 
 BOOST_AUTO_TEST_CASE(drops_the_oldest_push_when_nobody_takes_them) {
