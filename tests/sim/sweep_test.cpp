@@ -1,5 +1,7 @@
 #define BOOST_TEST_MODULE sim_sweep
 // A sweep finds what goes wrong, names the seed, and sees when a seed has two histories.
+#include "sweep/scenario.hpp"
+
 #include <cleat/base/event.hpp>
 #include <cleat/sim/sweep.hpp>
 
@@ -182,6 +184,26 @@ BOOST_AUTO_TEST_CASE(counts_paths_and_faults_by_name) {
   BOOST_TEST(r.tallies.at("somewhere") == 20U);
   BOOST_TEST(r.tallies.at("cut") == 10U);
   BOOST_TEST(r.tallies.at("crash") == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(a_long_sweep_names_the_promises_that_nothing_put_to_the_test) {
+  auto const quiet = [](trial& t) {
+    t.reached("the side door");
+    t.reached("a door that is shut stays shut");
+    t.expect(true, "a door that is open stays open");
+  };
+  sweeping::named_scenario const doors{
+      "doors",
+      "two of each",
+      quiet,
+      {"the side door", "the back door"},
+      {"a door that is shut stays shut", "a door that is open stays open"}};
+  auto const enough = sweeping::seeds_that_reach_everything;
+  BOOST_TEST(sweeping::not_reached(doors, sweep(doors.run, on(enough - 1, 1))).empty());
+  auto const sentences = sweeping::not_reached(doors, sweep(doors.run, on(enough, 1)));
+  BOOST_REQUIRE(sentences.size() == 2U);
+  BOOST_TEST(sentences[0] == "no seed took the path \"the back door\"");
+  BOOST_TEST(sentences[1] == "no seed put the promise to the test: a door that is open stays open");
 }
 
 BOOST_AUTO_TEST_CASE(traces_every_event_of_one_seed) {

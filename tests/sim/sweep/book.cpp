@@ -15,11 +15,30 @@ namespace {
 /// A call that ends on time may end one turn of the event loop later, and that takes no virtual time.
 constexpr cleat::duration tick{0};
 
+// Each is told of when it is broken, and counted when it could have been.
+constexpr std::string_view ends_by_deadline = "a call ends by its deadline";
+constexpr std::string_view ends_at_once = "a call that is given up ends at once";
+constexpr std::string_view attempts_allowed = "no more attempts than allowed";
+constexpr std::string_view worst_attempt = "a call is as uncertain as its worst attempt";
+constexpr std::string_view executed_once = "what must not be repeated is carried out at most once";
+constexpr std::string_view within_budget = "retries stay within their budget";
+constexpr std::string_view not_executed =
+    "a call that ends as not_sent or rejected was not carried out";
+
 [[nodiscard]] std::string name_of(std::uint64_t operation) {
   return std::string{cleat::hex16(operation).view()};
 }
 
 }  // namespace
+
+std::vector<std::string> book::promises() {
+  std::vector<std::string> all;
+  for (std::string_view const each : {ends_by_deadline, ends_at_once, attempts_allowed,
+                                      worst_attempt, executed_once, within_budget, not_executed}) {
+    all.emplace_back(each);
+  }
+  return all;
+}
 
 book::entry* book::find(std::uint64_t operation, std::string_view promise) {
   auto const found = calls_.find(operation);
@@ -76,11 +95,15 @@ void book::ended(std::uint64_t operation, cleat::failure const* why) {
   std::string const detail = why == nullptr ? "" : why->message();
   trial_.world.note(why == nullptr ? "success" : to_string(why->why()), detail, operation,
                     static_cast<std::uint64_t>(e->sure));
-  trial_.expect(now <= e->deadline + tick, "a call ends by its deadline", detail);
-  if (e->given_up != cleat::never)
-    trial_.expect(now <= e->given_up + tick, "a call that is given up ends at once", detail);
-  trial_.expect(e->attempts <= e->asked * terms_.attempts_max + e->hedges,
-                "no more attempts than allowed", detail);
+  if (now == e->deadline) trial_.reached(ends_by_deadline);
+  trial_.expect(now <= e->deadline + tick, ends_by_deadline, detail);
+  if (e->given_up != cleat::never) {
+    trial_.reached(ends_at_once);
+    trial_.expect(now <= e->given_up + tick, ends_at_once, detail);
+  }
+  auto const allowed = e->asked * terms_.attempts_max + e->hedges;
+  if (why != nullptr && e->attempts == allowed) trial_.reached(attempts_allowed);
+  trial_.expect(e->attempts <= allowed, attempts_allowed, detail);
   if (why == nullptr) return;
   if (why->why() == kind::overloaded) trial_.reached("queue full");
   if (why->why() == kind::cancelled)
@@ -88,10 +111,12 @@ void book::ended(std::uint64_t operation, cleat::failure const* why) {
                                                   : "cancelled after it was sent");
   if (why->why() == kind::timed_out && e->sure == certainty::not_sent)
     trial_.reached("timed out before it was sent");
-  trial_.expect(worse(e->worst, e->sure) == e->sure, "a call is as uncertain as its worst attempt",
-                detail);
-  if (e->worst == certainty::maybe_executed && e->latest != certainty::maybe_executed)
+  trial_.expect(worse(e->worst, e->sure) == e->sure, worst_attempt, detail);
+  if (e->worst == certainty::maybe_executed && e->latest != certainty::maybe_executed) {
     trial_.reached("an earlier attempt was worse");
+    trial_.reached(worst_attempt);
+  }
+  if (!e->repeatable && e->executions != 0) trial_.reached(executed_once);
 }
 
 void book::executed(std::uint64_t operation) {
@@ -101,8 +126,7 @@ void book::executed(std::uint64_t operation) {
   trial_.world.note("executed", "", operation, e->executions);
   if (e->ended) trial_.reached("carried out after its caller had given up");
   if (e->executions > 1) trial_.reached("a repeatable call was carried out twice");
-  trial_.expect(e->repeatable || e->executions == 1,
-                "what must not be repeated is carried out at most once", name_of(operation));
+  trial_.expect(e->repeatable || e->executions == 1, executed_once, name_of(operation));
 }
 
 void book::executed(std::string_view message_id) {
@@ -120,9 +144,8 @@ void book::close() {
     if (e.succeeded) {
       trial_.expect(e.executions > 0, "a call that succeeded was carried out", name_of(operation));
     } else if (e.sure != certainty::maybe_executed && e.asked == 1) {
-      trial_.expect(e.executions == 0,
-                    "a call that ends as not_sent or rejected was not carried out",
-                    name_of(operation));
+      trial_.reached(not_executed);
+      trial_.expect(e.executions == 0, not_executed, name_of(operation));
     }
   }
 }
@@ -165,7 +188,7 @@ void book::on(cleat::retry_scheduled const& e) noexcept {
   trial_.reached("another attempt");
   budget& b = filled(e.of.peer);
   constexpr double one = 1 - 0.001;
-  trial_.expect(b.floor >= one || b.saved >= one, "retries stay within their budget", e.of.peer);
+  trial_.expect(b.floor >= one || b.saved >= one, within_budget, e.of.peer);
   (b.floor >= one ? b.floor : b.saved) -= 1;
   auto const found = calls_.find(e.of.operation);
   if (found == calls_.end()) return;
@@ -176,6 +199,7 @@ void book::on(cleat::retry_scheduled const& e) noexcept {
 
 void book::on(cleat::retry_budget_empty const& e) noexcept {
   trial_.reached("budget empty");
+  trial_.reached(within_budget);
   filled(e.of.peer);
 }
 

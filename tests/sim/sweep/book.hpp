@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace sweeping {
 
@@ -49,6 +50,9 @@ class book {
 
   /// Nothing happens any more: what has to hold of the whole run.
   void close();
+
+  /// What is counted when it could have been broken (see `named_scenario::promises`).
+  [[nodiscard]] static std::vector<std::string> promises();
 
   // An observer of the callers' side.
   using listens_to =

@@ -105,6 +105,8 @@ class fleet {
   [[nodiscard]] virtual bool knows_operations() const { return false; }
   /// How long after the faults everybody is served as if there had been none.
   [[nodiscard]] virtual duration recovers_within() const { return 1s; }
+  /// How long a caller in haste gives its call.
+  [[nodiscard]] virtual duration given_in_haste(duration drawn) const { return drawn; }
   /// Nobody calls any more.
   virtual task<> wind_up() { co_return; }
 
@@ -204,7 +206,9 @@ class fleet {
       cleat::scope beside{env};
       cleat::call c = new_call(host);
       c.repeatable = draws_.chance(0.5);
-      if (draws_.chance(0.2)) c.tighten(world_.now() + draws_.between(duration{}, duration{1s}));
+      bool const in_haste = draws_.chance(0.2);
+      if (in_haste)
+        c.tighten(world_.now() + given_in_haste(draws_.between(duration{}, duration{1s})));
       bool const asks = draws_.chance(0.2);
       std::string const id = name(host, number);
       bool const on = draws_.chance(0.5);

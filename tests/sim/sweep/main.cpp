@@ -30,9 +30,6 @@ using cleat::sim::sweep_failure;
 using cleat::sim::sweep_result;
 using sweeping::named_scenario;
 
-/// A sweep this long must have taken every rare path.
-constexpr std::uint64_t seeds_that_reach_everything = 1000;
-
 class settings {
  public:
   std::uint64_t seeds = 1000;
@@ -114,7 +111,7 @@ void summarize(named_scenario const& of, sweep_result const& r, cleat::duration 
     std::cout << "  " << title << '\n';
     for (auto const& [what, times] : r.tallies) {
       if (!belongs(what)) continue;
-      std::cout << "    " << std::left << std::setw(44) << what << std::right << std::setw(12)
+      std::cout << "    " << std::left << std::setw(70) << what << std::right << std::setw(12)
                 << times << '\n';
     }
   };
@@ -124,8 +121,13 @@ void summarize(named_scenario const& of, sweep_result const& r, cleat::duration 
   };
   group("faults of the network", of_network);
   group("faults of the peers", of_peer);
-  group("rare paths that were taken",
-        [&](std::string const& what) { return !of_peer(what) && !of_network(what); });
+  auto const is_promise = [&](std::string const& what) {
+    return std::find(of.promises.begin(), of.promises.end(), what) != of.promises.end();
+  };
+  group("rare paths that were taken", [&](std::string const& what) {
+    return !of_peer(what) && !of_network(what) && !is_promise(what);
+  });
+  if (!of.promises.empty()) group("promises that were put to the test", is_promise);
 }
 
 /// Seeds that once found something: `SCENARIO SEED  # what it found`, a line each.
@@ -170,10 +172,8 @@ std::size_t run(named_scenario const& s, settings const& with, sweep_result& r) 
   r = cleat::sim::sweep(announced(s), options);
   for (auto const& f : r.failures) tell(s, f);
   failed += r.failures.size();
-  if (r.seeds < seeds_that_reach_everything) return failed;
-  for (std::string const& path : s.must_reach) {
-    if (r.tallies[path] != 0) continue;
-    std::cout << s.name << ": no seed took the path \"" << path << "\"\n";
+  for (std::string const& sentence : sweeping::not_reached(s, r)) {
+    std::cout << s.name << ": " << sentence << '\n';
     ++failed;
   }
   return failed;
