@@ -700,7 +700,8 @@ named_scenario const registered{
      "short_write",
      "slow",
      "reset_before",
-     "reset_after"}};
+     "reset_after"},
+    book::promises()};
 
 }  // namespace
 }  // namespace sweeping
