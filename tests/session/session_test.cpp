@@ -1520,6 +1520,33 @@ BOOST_AUTO_TEST_CASE(who_waits_for_a_push_goes_on_with_it_or_with_the_end) {
   f.run(body());
 }
 
+BOOST_AUTO_TEST_CASE(a_stream_that_cannot_be_waited_for_ends_the_session) {
+  for (bool const writing : {false, true}) {
+    BOOST_TEST_CONTEXT("writing " << writing) {
+      one_end f;
+      if (writing) f.wire.take_nothing();
+      auto body = [&]() -> task<> {
+        environment& env = co_await cleat::this_chain::environment;
+        scope beside{env};
+        reply r = unasked();
+        beside.spawn(f.ask("lamp", r));
+        co_await f.pause();
+        if (writing) {
+          f.wire.fail_writable(failure{kind::reset});
+        } else {
+          f.wire.fail_readable(failure{kind::reset});
+        }
+        co_await f.pause();
+        BOOST_TEST(f.s.ended());
+        co_await beside.join();
+        BOOST_TEST(
+            failed(r, kind::reset, writing ? certainty::not_sent : certainty::maybe_executed));
+      };
+      f.run(body());
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(who_half_closes_gets_what_it_asked_for_and_then_the_end) {
   for (std::string const how : {"answered", "late", "not taken", "taken"}) {
     BOOST_TEST_CONTEXT(how) {

@@ -37,6 +37,16 @@ class hand_stream {
       writable_.set();
     }
     void take_nothing() noexcept { takes_ = 0; }
+    /// Nobody can wait for the peer's bytes any more …
+    void fail_readable(cleat::failure const& why) {
+      readable_fails_ = why;
+      readable_.set();
+    }
+    /// … or for its taking some.
+    void fail_writable(cleat::failure const& why) {
+      writable_fails_ = why;
+      writable_.set();
+    }
 
     /// What it has taken.
     [[nodiscard]] cleat::bytes_view taken() const noexcept { return taken_; }
@@ -49,6 +59,8 @@ class hand_stream {
     cleat::byte_buffer taken_;
     std::size_t takes_ = all;
     std::optional<cleat::failure> ends_;
+    std::optional<cleat::failure> readable_fails_;
+    std::optional<cleat::failure> writable_fails_;
     bool closed_ = false;
     cleat::event readable_;
     cleat::event writable_;
@@ -58,6 +70,7 @@ class hand_stream {
 
   cleat::task<cleat::result<void>> readable() {
     while (!wire_->closed_ && wire_->said_.empty() && !wire_->ends_) {
+      if (wire_->readable_fails_) co_return *wire_->readable_fails_;
       auto const woken = co_await wire_->readable_.wait();
       if (!woken) co_return woken.error();
     }
@@ -74,6 +87,7 @@ class hand_stream {
   }
   cleat::task<cleat::result<void>> writable() {
     while (!wire_->closed_ && wire_->takes_ == 0) {
+      if (wire_->writable_fails_) co_return *wire_->writable_fails_;
       auto const woken = co_await wire_->writable_.wait();
       if (!woken) co_return woken.error();
     }
