@@ -44,6 +44,23 @@ BOOST_AUTO_TEST_CASE(is_used_like_any_string_view) {
   BOOST_TEST(text.empty());
 }
 
+BOOST_AUTO_TEST_CASE(is_compared_and_looked_through_like_a_view) {
+  borrowed_text const text = "porch";
+  BOOST_TEST(text.view() == "porch");
+  BOOST_TEST(text.size() == 5U);
+  BOOST_TEST((std::string(text.begin(), text.end()) == "porch"));
+  BOOST_TEST(text.starts_with("po"));
+  BOOST_TEST(!text.starts_with("or"));
+  BOOST_TEST(text.ends_with("ch"));
+  BOOST_TEST(!text.ends_with("c"));
+  BOOST_TEST(!text.empty());
+  BOOST_TEST((text == std::string_view{"porch"}));
+  BOOST_TEST((text != std::string_view{"porches"}));
+  BOOST_TEST((text < std::string_view{"porches"}));
+  BOOST_TEST(!(text < std::string_view{"porch"}));
+  BOOST_TEST((text > std::string_view{"cellar"}));
+}
+
 BOOST_AUTO_TEST_CASE(costs_a_call_nothing) {
   static_assert(std::is_trivially_copyable_v<borrowed_text>);
   static_assert(sizeof(borrowed_text) == sizeof(std::string_view));

@@ -85,6 +85,14 @@ void note(void* told) { ++*static_cast<int*>(told); }
 static_assert(cleat::saturated_add(time_point{1s}, 1s) == time_point{2s});
 static_assert(cleat::saturated_add(time_point{1s}, cleat::duration::max()) == never);
 static_assert(cleat::saturated_add(never, 1s) == never);
+static_assert(cleat::saturated_add(never, 1ns) == never);
+static_assert(cleat::saturated_add(never, 0s) == never);
+static_assert(cleat::saturated_add(never, -1ns) == never - 1ns);
+static_assert(cleat::saturated_add(never - 1s, 1s) == never);
+static_assert(cleat::saturated_add(never - 1s, 1s - 1ns) == never - 1ns);
+static_assert(cleat::saturated_add(never - 1s, 1s + 1ns) == never);
+static_assert(cleat::saturated_add(time_point{}, cleat::duration::max()) == never);
+static_assert(cleat::saturated_add(time_point{2s}, -1s) == time_point{1s});
 
 BOOST_AUTO_TEST_CASE(rings_in_the_order_of_the_times_and_not_of_the_setting) {
   hand_time time;
@@ -458,6 +466,109 @@ BOOST_AUTO_TEST_CASE(a_timeout_that_rang_goes_away_with_its_context) {
   t.unset();
   time.reset();
   BOOST_TEST(told == 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_chain_that_was_cancelled_before_does_not_sleep) {
+  hand_time time;
+  std::vector<result<void>> ended;
+  auto body = [](std::vector<result<void>>& to) -> task<> {
+    for (int i = 0; i < 2; ++i) {
+      auto r = co_await sleep_until(never - 1s);
+      to.push_back(r);
+    }
+  };
+  asio::cancellation_signal signal;
+  auto done = [](std::exception_ptr) {};
+  cleat::spawn(time.context.get_executor(), body(ended),
+               asio::bind_cancellation_slot(signal.slot(), done));
+  time.poll();
+  signal.emit(asio::cancellation_type::terminal);
+  time.poll();
+  BOOST_TEST(ended.size() == 2U);
+  for (auto const& r : ended) BOOST_TEST((r.has_error() && r.error().why() == kind::cancelled));
+  BOOST_TEST((time.armed_for() == never));
+}
+
+BOOST_AUTO_TEST_CASE(what_is_set_while_its_context_goes_away_is_not_set) {
+  time_point due{};
+  {
+    hand_time time;
+    struct last {  // goes with what waits in the queue: after the clock was shut down
+      hand_time& time;
+      time_point& due;
+      timer t;
+      last(hand_time& of, time_point& to) : time(of), due(to) {}
+      ~last() {
+        t.set(time.context.get_executor(), time.now() + 1s, note, nullptr);
+        due = time.clock().next_due();
+      }
+    };
+    asio::post(time.context, [it = std::make_shared<last>(time, due)] {});
+  }
+  BOOST_TEST((due == never));
+}
+
+// ---- what takes until a deadline at most ---------------------------------------------------------
+
+namespace {
+
+/// One chain that waits for a timer of Asio until a deadline, and what came of it.
+class limited {
+ public:
+  limited(hand_time& time, asio::steady_timer& t, time_point deadline) {
+    auto body = [](asio::steady_timer& of, time_point until) -> task<result<void>> {
+      auto r = co_await cleat::timed(of.async_wait(use_task), until);
+      co_return r;
+    };
+    auto done = [this](std::exception_ptr, result<void> r) { outcome = r; };
+    cleat::spawn(time.context.get_executor(), body(t, deadline),
+                 asio::bind_cancellation_slot(signal.slot(), done));
+    time.poll();
+  }
+  [[nodiscard]] bool fails_as(kind why) const {
+    return outcome && outcome->has_error() && outcome->error().why() == why;
+  }
+  std::optional<result<void>> outcome;
+  asio::cancellation_signal signal;
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(an_operation_is_ended_at_its_deadline_and_not_a_moment_before) {
+  hand_time time;
+  asio::steady_timer t{time.context, asio::steady_timer::time_point::max()};
+  limited l{time, t, time.now() + 1s};
+  time.advance(1s - 1ns);
+  time.poll();
+  BOOST_TEST(!l.outcome.has_value());
+  time.advance(1ns);
+  time.poll();
+  BOOST_TEST(l.fails_as(kind::timed_out));
+}
+
+BOOST_AUTO_TEST_CASE(an_operation_that_is_cancelled_has_not_timed_out) {
+  hand_time time;
+  asio::steady_timer t{time.context, asio::steady_timer::time_point::max()};
+  limited by_hand{time, t, time.now() + 1s};
+  t.cancel();
+  time.poll();
+  BOOST_TEST(by_hand.fails_as(kind::cancelled));
+  BOOST_TEST((time.clock().next_due() == never));
+
+  limited by_chain{time, t, time.now() + 1s};
+  by_chain.signal.emit(asio::cancellation_type::terminal);
+  time.advance(1s);  // both: the chain's own end counts
+  time.poll();
+  BOOST_TEST(by_chain.fails_as(kind::cancelled));
+}
+
+BOOST_AUTO_TEST_CASE(an_operation_that_ended_before_its_deadline_leaves_no_alarm) {
+  hand_time time;
+  asio::steady_timer t{time.context, asio::steady_timer::time_point::min()};
+  limited l{time, t, time.now() + 1s};
+  time.run_until([&] { return l.outcome.has_value(); });
+  BOOST_TEST(l.outcome->has_value());
+  BOOST_TEST((time.clock().next_due() == never));
 }
 
 // ---- a moment ------------------------------------------------------------------------------------

@@ -36,6 +36,11 @@ static_assert(cleat::scale(all_ones, 0) == 0);
 static_assert(cleat::scale(all_ones, all_ones) == all_ones - 1);
 static_assert(cleat::scale(all_ones / 2 + 1, 10) == 5);
 
+// The published numbers of FNV-1a.
+static_assert(cleat::fnv1a("") == 0xCBF29CE484222325U);
+static_assert(cleat::fnv1a("a") == 0xAF63DC4C8601EC8CU);
+static_assert(cleat::fnv1a("foobar") == 0x85944171F73967E8U);
+
 BOOST_AUTO_TEST_CASE(gives_the_published_sequence_of_splitmix64) {
   // The reference implementation's first numbers for this seed: the same with every compiler.
   seeded s{1234567};

@@ -4,7 +4,10 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/test/unit_test.hpp>
 
+#include <cstddef>
+#include <set>
 #include <string>
+#include <string_view>
 
 using cleat::event_table;
 using cleat::failure;
@@ -92,4 +95,14 @@ BOOST_AUTO_TEST_CASE(a_copy_of_a_table_tells_the_same_listener) {
   event_table const copy = table;
   copy.notify(cleat::attempt_started{c});
   BOOST_TEST(table.started == 1);
+}
+
+BOOST_AUTO_TEST_CASE(each_action_has_a_word_of_its_own) {
+  std::set<std::string_view> words;
+  for (std::size_t i = 0; i < cleat::action_count; ++i)
+    words.insert(cleat::to_string(static_cast<cleat::action>(i)));
+  BOOST_TEST(words.size() == cleat::action_count);
+  BOOST_TEST(words.count("unknown") == 0U);
+  BOOST_TEST(cleat::to_string(cleat::action::limit_queued) == "limit_queued");
+  BOOST_TEST(cleat::to_string(cleat::action::timeout_expired) == "timeout_expired");
 }

@@ -68,6 +68,7 @@ BOOST_AUTO_TEST_CASE(takes_the_same_kind_from_a_portable_condition_as_from_the_s
   BOOST_TEST((kind_of(make_error_code(errc::connection_refused)) == kind::refused));
   BOOST_TEST((kind_of({ECONNREFUSED, boost::system::system_category()}) == kind::refused));
   BOOST_TEST((kind_of({ECANCELED, boost::system::system_category()}) == kind::cancelled));
+  BOOST_TEST((kind_of(make_error_code(errc::operation_canceled)) == kind::cancelled));
 }
 
 BOOST_AUTO_TEST_CASE(blames_this_machine_for_other_errors_of_the_system) {
@@ -76,6 +77,7 @@ BOOST_AUTO_TEST_CASE(blames_this_machine_for_other_errors_of_the_system) {
   BOOST_TEST((kind_of(asio::error::access_denied) == kind::resources));
   BOOST_TEST((kind_of(asio::error::address_in_use) == kind::resources));
   BOOST_TEST((kind_of(asio::error::fd_set_failure) == kind::resources));
+  BOOST_TEST((kind_of(make_error_code(errc::no_such_file_or_directory)) == kind::resources));
 }
 
 BOOST_AUTO_TEST_CASE(takes_a_foreign_code_for_bytes_that_cannot_be_read) {
@@ -152,6 +154,32 @@ BOOST_AUTO_TEST_CASE(adds_the_words_of_its_code_only_where_they_say_more_than_th
              "this machine could not do it: Too many open files; nothing was sent");
 }
 
+BOOST_AUTO_TEST_CASE(only_some_kinds_are_told_more_by_a_code) {
+  for (std::size_t i = 0; i < cleat::kind_count; ++i) {
+    auto const k = static_cast<kind>(i);
+    bool const more = k == kind::malformed || k == kind::invalid || k == kind::resources ||
+                      k == kind::unresolved || k == kind::overloaded;
+    std::string const plain = failure{k, certainty::not_sent}.message();
+    std::string const told = failure{error_code{1, strange}, k, certainty::not_sent}.message();
+    BOOST_TEST_CONTEXT(cleat::to_string(k)) {
+      BOOST_TEST((told.find(": a strange byte;") != std::string::npos) == more);
+      BOOST_TEST((told == plain) == !more);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(is_of_this_machine_and_of_the_worst_certainty_until_it_is_told) {
+  failure const f;
+  BOOST_TEST((f.why() == kind::resources));
+  BOOST_TEST((f.sure() == certainty::maybe_executed));
+  BOOST_TEST(!f.code().failed());
+  BOOST_TEST(f.offset() == failure::no_offset);
+  BOOST_TEST(f.attempts() == 1U);
+  BOOST_TEST(f.detail() == "");
+  BOOST_TEST(!f.retry_after().has_value());
+  BOOST_TEST(f.message() == "this machine could not do it; the peer may have acted");
+}
+
 BOOST_AUTO_TEST_CASE(its_builders_change_one_thing_each_and_leave_the_original) {
   failure const before{error_code{7, strange}, kind::rejected, certainty::rejected};
   failure const after =
@@ -179,7 +207,16 @@ BOOST_AUTO_TEST_CASE(holds_numbers_out_of_range_at_the_edge_of_their_range) {
               failure::duration{4'294'967'295}));
   BOOST_TEST((f.with_retry_after(std::chrono::hours{24 * 365}).retry_after() ==
               failure::duration{4'294'967'295}));
+  BOOST_TEST((f.with_retry_after(-1ms).retry_after() == 0ms));
+  BOOST_TEST((f.with_retry_after(1ms).retry_after() == 1ms));
+  BOOST_TEST((f.with_retry_after(failure::duration{4'294'967'294}).retry_after() ==
+              failure::duration{4'294'967'294}));
+  BOOST_TEST((f.with_retry_after(failure::duration{4'294'967'296}).retry_after() ==
+              failure::duration{4'294'967'295}));
   BOOST_TEST(f.with_attempts(1'000'000).attempts() == 65'535U);
+  BOOST_TEST(f.with_attempts(65'536).attempts() == 65'535U);
+  BOOST_TEST(f.with_attempts(65'535).attempts() == 65'535U);
+  BOOST_TEST(f.with_attempts(65'534).attempts() == 65'534U);
 }
 
 BOOST_AUTO_TEST_CASE(names_the_wait_that_is_asked_for) {
@@ -194,6 +231,12 @@ BOOST_AUTO_TEST_CASE(names_the_wait_that_is_asked_for) {
   BOOST_TEST(asks(1549ms) == before + " and asks for a wait of 1.5 s" + after);
   BOOST_TEST(asks(1999ms) == before + " and asks for a wait of 1.9 s" + after);
   BOOST_TEST(asks(119s) == before + " and asks for a wait of 119 s" + after);
+  BOOST_TEST(asks(120s - 1ms) == before + " and asks for a wait of 119.9 s" + after);
+  BOOST_TEST(asks(120s) == before + " and asks for a wait of 2 min" + after);
+  BOOST_TEST(asks(2h - 1ms) == before + " and asks for a wait of 119.9 min" + after);
+  BOOST_TEST(asks(2h) == before + " and asks for a wait of 2 h" + after);
+  BOOST_TEST(asks(48h - 1ms) == before + " and asks for a wait of 47.9 h" + after);
+  BOOST_TEST(asks(48h) == before + " and asks for a wait of 2 days" + after);
   BOOST_TEST(asks(5min) == before + " and asks for a wait of 5 min" + after);
   BOOST_TEST(asks(36h) == before + " and asks for a wait of 36 h" + after);
   BOOST_TEST(asks(failure::duration{2'147'483'647}) ==

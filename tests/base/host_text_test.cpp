@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <net/if.h>
 
+#include <array>
 #include <cstdint>
 #include <random>
 #include <string>
@@ -113,4 +114,41 @@ BOOST_AUTO_TEST_CASE(refuses_the_rest_of_a_url_and_addresses_of_many) {
     BOOST_TEST(trouble_of(many) ==
                std::string{many} + " is an address of many machines; a connection has one peer");
   }
+}
+
+BOOST_AUTO_TEST_CASE(only_some_characters_are_in_no_name) {
+  std::string foreign = "%/\\[]@?#\"<>\x7F";
+  for (char c = 0; c <= 0x20; ++c) foreign += c;
+  for (unsigned n = 0; n < 256; ++n) {
+    auto const c = static_cast<char>(static_cast<unsigned char>(n));
+    host_text const t{std::string{"a"} + c + "b"};
+    BOOST_TEST_CONTEXT("character " << n) {
+      BOOST_TEST(!t.address.has_value());
+      BOOST_TEST(t.trouble.empty() == (c != ':' && foreign.find(c) == std::string::npos));
+    }
+  }
+  BOOST_TEST(trouble_of("la mp:9000") == "la mp:9000 is neither an address nor a name");
+  BOOST_TEST(trouble_of("192.0.2.1%lo") == "192.0.2.1%lo is neither an address nor a name");
+  BOOST_TEST(!trouble_of(std::string_view{"::1\0x", 5}).empty());
+  BOOST_TEST(!trouble_of(std::string_view{"192.0.2.1\0", 10}).empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_number_is_of_digits_or_of_0x_and_hexadecimal_digits) {
+  for (auto const* number : {"0", "9", "0.9", "0x0", "0X9", "0xa", "0xf", "0xA", "0xF", "1.0xfa"})
+    BOOST_TEST(trouble_of(number).find(" is no address;") != std::string::npos, number);
+  for (auto const* name : {"0xg", "0xG", "0x`", "0a", "0f", "9x", "1.0xfg", "0x1.lamp"}) {
+    host_text const t{name};
+    BOOST_TEST((!t.address && t.trouble.empty()), name);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_number_of_an_interface_is_written_plainly) {
+  for (auto const* zone : {"0", "01", "1x", "-1", "+1", "4294967296", "4000000000"}) {
+    BOOST_TEST(trouble_of(std::string{"fe80::1%"} + zone) ==
+               std::string{"fe80::1%"} + zone + ": this machine has no interface '" + zone + "'");
+  }
+  BOOST_TEST(trouble_of("fe80::1%25-") ==
+             "fe80::1%25-: write the interface as in fe80::1%-, without the 25 of a URL");
+  if (std::array<char, IF_NAMESIZE> name{}; ::if_indextoname(25, name.data()) == nullptr)
+    BOOST_TEST(trouble_of("fe80::1%25") == "fe80::1%25: this machine has no interface '25'");
 }

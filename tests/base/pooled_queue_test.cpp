@@ -118,6 +118,27 @@ BOOST_AUTO_TEST_CASE(is_unchanged_by_one_that_could_not_be_made) {
   BOOST_TEST(alive == 0);
 }
 
+#if CLEAT_FRAME_POOL
+BOOST_AUTO_TEST_CASE(gives_back_the_memory_of_what_it_lost_and_of_what_could_not_be_made) {
+  using memory = cleat::detail::frame_memory;
+  int alive = 0;
+  pooled_queue<counted> q;
+  void* const place = memory::allocate(1);  // of the class of one entry
+  memory::deallocate(place, 1);
+  auto const is_back = [&] {
+    void* const next = memory::allocate(1);
+    memory::deallocate(next, 1);
+    return next == place;
+  };
+  BOOST_CHECK_THROW(q.emplace_back(-1, alive), std::runtime_error);
+  BOOST_TEST(is_back());
+  q.emplace_back(1, alive);
+  BOOST_TEST(!is_back());
+  q.pop_front();
+  BOOST_TEST(is_back());
+}
+#endif
+
 BOOST_AUTO_TEST_CASE(does_over_a_long_time_what_a_plain_queue_does) {
   std::mt19937_64 random{1};
   for (int history = 0; history < 20; ++history) {

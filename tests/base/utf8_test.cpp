@@ -29,6 +29,15 @@ std::string encoded(char32_t c) {
 
 bool is_surrogate(char32_t c) { return c >= 0xD800 && c < 0xE000; }
 
+/// The length of the first character, in the slow way: there is one that is written like this.
+std::size_t length_of(std::string_view s) {
+  for (std::size_t n = 1; n <= 4 && n <= s.size(); ++n) {
+    char32_t const c = cleat::utf8_code_point(s.substr(0, n));
+    if (c <= 0x10FFFF && !is_surrogate(c) && encoded(c) == s.substr(0, n)) return n;
+  }
+  return 0;
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(every_character_is_read_as_what_it_is) {
@@ -49,6 +58,74 @@ BOOST_AUTO_TEST_CASE(a_text_is_utf8_if_each_of_its_characters_is) {
     BOOST_TEST(cleat::is_utf8(cleat::to_utf8(bad)));
     BOOST_TEST(cleat::is_utf8(printable(bad)));
   }
+}
+
+BOOST_AUTO_TEST_CASE(what_is_no_character_has_no_length) {
+  // The bytes at which something changes.
+  std::string const bytes =
+      "\x01\x41\x7F\x80\x8F\x90\x9F\xA0\xBF\xC0\xC1\xC2\xDF\xE0\xE1\xEC\xED\xEE\xEF\xF0\xF1\xF3"
+      "\xF4\xF5\xFF";
+  std::string s(4, '\0');
+  for (char const a : bytes) {
+    s[0] = a;
+    for (char const b : bytes) {
+      s[1] = b;
+      for (char const c : bytes) {
+        s[2] = c;
+        for (char const d : {'\x41', '\x7F', '\x80', '\xBF', '\xC0'}) {
+          s[3] = d;
+          for (std::size_t n = 1; n <= 4; ++n) {
+            std::string_view const text{s.data(), n};
+            if (cleat::utf8_length(text) != length_of(text)) BOOST_ERROR(printable(s) << n);
+          }
+        }
+      }
+    }
+  }
+  BOOST_TEST(cleat::utf8_length("") == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(no_byte_from_0x80_on_is_a_text_by_itself) {
+  for (unsigned b = 0; b < 256; ++b) {
+    std::string const one{static_cast<char>(static_cast<unsigned char>(b))};
+    bool const good = b < 0x80;
+    BOOST_TEST_CONTEXT("byte " << b) {
+      BOOST_TEST(cleat::is_utf8(one) == good);
+      BOOST_TEST(cleat::is_utf8(one + "a") == good);
+      BOOST_TEST(cleat::is_utf8("a" + one) == good);
+      BOOST_TEST(cleat::to_utf8("a" + one + "b") ==
+                 "a" + (good ? one : std::string{"\xEF\xBF\xBD"}) + "b");
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(one_bad_byte_is_found_wherever_it_is) {
+  for (std::size_t size = 0; size <= 40; ++size) {
+    // A view in the midst of others' bytes: whether these are good must not matter.
+    for (char const around : {'a', '\x80'}) {
+      std::string all(size + 32, around);
+      all.replace(16, size, size, 'a');
+      std::string_view const s{all.data() + 16, size};
+      BOOST_TEST(cleat::is_utf8(s));
+      for (std::size_t i = 0; i < size; ++i) {
+        for (char const bad : {'\x80', '\xFF'}) {
+          all[16 + i] = bad;
+          if (cleat::is_utf8(s)) BOOST_ERROR("of " << size << " bytes, number " << i);
+        }
+        all[16 + i] = 'a';
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(each_bad_byte_is_replaced_and_the_rest_stays) {
+  std::string const no{cleat::utf8_replacement};
+  BOOST_TEST(cleat::to_utf8("") == "");
+  BOOST_TEST(cleat::to_utf8("M\xC3\xBCller") == "M\xC3\xBCller");
+  BOOST_TEST(cleat::to_utf8("a\xFF\xFE"
+                            "b") == "a" + no + no + "b");
+  BOOST_TEST(cleat::to_utf8("\xE2\x80") == no + no);
+  BOOST_TEST(no == "\xEF\xBF\xBD");
 }
 
 BOOST_AUTO_TEST_CASE(what_steers_a_terminal_is_a_question_mark) {

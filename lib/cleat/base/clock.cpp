@@ -97,7 +97,7 @@ bool clock::unset(alarm& a) noexcept {
   }
   alarms_.erase(alarms_.iterator_to(a));
   // Only an empty set disarms: a wake-up too early costs less than a system call for each alarm that is unset.
-  if (alarms_.empty() && armed_for_ != never) arm_for_first(lock);
+  if (alarms_.empty()) arm_for_first(lock);
   return true;
 }
 

@@ -56,11 +56,9 @@ class event::waiter final : public leaf {
     if (cancelled) return end(kind::cancelled);
     if (event_->waiter_ != nullptr) return end(kind::invalid);
     event_->waiter_ = this;
-    if (deadline_ != never) {
-      timeout_.set(
-          env().executor(), deadline_,
-          [](void* self) { static_cast<waiter*>(self)->end(kind::timed_out); }, this);
-    }
+    timeout_.set(
+        env().executor(), deadline_,
+        [](void* self) { static_cast<waiter*>(self)->end(kind::timed_out); }, this);
   }
   void cancel() noexcept override {
     if (event_ != nullptr && event_->waiter_ == this) end(kind::cancelled);

@@ -66,8 +66,7 @@ namespace {
 kind kind_of(boost::system::error_code const& code) noexcept {
   namespace asio = boost::asio;
   namespace errc = boost::system::errc;
-  if (code == asio::error::operation_aborted || code == errc::operation_canceled)
-    return kind::cancelled;
+  if (code == errc::operation_canceled) return kind::cancelled;
   if (code == asio::error::eof) return kind::closed;
   if (code == errc::timed_out) return kind::timed_out;
   if (code == errc::connection_refused) return kind::refused;

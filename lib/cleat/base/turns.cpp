@@ -22,9 +22,8 @@ class turns final : public asio::execution_context::service {
       : service(context), context_(static_cast<asio::io_context&>(context)) {}
 
   void add(give_way& g) {
-    bool const first = line_.empty();
     line_.push_back(g);
-    if (first && !posted_) post();
+    if (!posted_) post();
   }
   void remove(give_way& g) noexcept { line_.erase(line_.iterator_to(g)); }
 
