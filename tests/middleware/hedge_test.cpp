@@ -445,6 +445,73 @@ BOOST_AUTO_TEST_CASE(waits_as_it_is_told_while_too_few_latencies_are_known) {
   BOOST_TEST((w.seen[0].elapsed == 30ms));
 }
 
+BOOST_AUTO_TEST_CASE(neither_failures_nor_what_must_not_be_repeated_count_as_latencies) {
+  world time{1};
+  script s;
+  latency_window::settings one;
+  one.needed = 1;
+  watcher w;
+  auto service = cleat::observe(w) | hedge().quantile(one) | scripted(s);
+  s.acts = {fails(16us, kind::reset, certainty::maybe_executed)};
+  BOOST_TEST(!ask(time, service).has_value());
+  s.acts = {takes(17us)};
+  call once = time.new_call();
+  once.repeatable = false;
+  BOOST_TEST(ask(time, service, once).has_value());
+  s.acts = {takes(30us)};
+  BOOST_TEST(ask(time, service).has_value());
+  BOOST_TEST(w.seen.empty());  // no latency is known
+  s.acts = {fails(40us, kind::reset, certainty::maybe_executed)};
+  BOOST_TEST(!ask(time, service).has_value());
+  BOOST_REQUIRE(w.seen.size() == 1U);
+  BOOST_TEST((w.seen[0].what == action::hedge_sent && w.seen[0].elapsed == 30us));
+  time.run_for(1s);
+  s.acts = {takes(40us), takes(1s)};
+  BOOST_TEST(ask(time, service).has_value());
+  BOOST_REQUIRE(w.seen.size() == 2U);
+  BOOST_TEST((w.seen[1].elapsed == 30us));
+}
+
+BOOST_AUTO_TEST_CASE(what_must_not_be_repeated_pays_nothing_into_the_budget) {
+  world time{1};
+  script s;
+  s.acts = {takes(20ms)};
+  watcher w;
+  retry_budget::settings half;
+  half.deposit = 0.5;
+  half.floor = 0;
+  auto service = cleat::observe(w) | hedge().after(10ms).budget(half) | scripted(s);
+  call once = time.new_call();
+  once.repeatable = false;
+  BOOST_TEST(ask(time, service, once).has_value());
+  BOOST_TEST(ask(time, service).has_value());
+  BOOST_TEST(w.times(action::hedge_budget_empty) == 1);
+  BOOST_TEST((w.seen.back().elapsed == 10ms));
+  BOOST_TEST(ask(time, service).has_value());
+  BOOST_TEST(w.times(action::hedge_sent) == 1);
+}
+
+BOOST_AUTO_TEST_CASE(a_call_that_is_cancelled_after_its_first_attempt_failed_is_cancelled) {
+  world time{1};
+  script s;
+  s.acts = {fails(60ms, kind::refused, certainty::not_sent), takes(1h)};
+  auto service = hedge().after(50ms) | scripted(s);
+  asio::cancellation_signal signal;
+  std::optional<result<std::string>> got;
+  cleat::spawn(
+      time.executor(), cleat::ask(service, std::string{"it"}, time.new_call()),
+      asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr, result<std::string> r) {
+        got.emplace(std::move(r));
+      }));
+  time.run_for(70ms);
+  signal.emit(asio::cancellation_type::terminal);
+  time.run_for(0ms);
+  BOOST_REQUIRE((got && !got->has_value()));
+  BOOST_TEST((got->error().why() == kind::cancelled));
+  BOOST_TEST((got->error().sure() == certainty::maybe_executed));
+  BOOST_TEST(got->error().attempts() == 2U);
+}
+
 BOOST_AUTO_TEST_CASE(hedging_does_not_make_itself_more_frequent) {
   world time{1};
   script s;

@@ -183,6 +183,28 @@ BOOST_AUTO_TEST_CASE(nobody_waits_where_nobody_shall_and_only_so_many_otherwise)
   BOOST_TEST((a.succeeded() && c.succeeded() && d.succeeded()));
 }
 
+BOOST_AUTO_TEST_CASE(says_why_there_is_no_token) {
+  world w{1};
+  peer p;
+  auto never_waits = rate(10).burst(1).waiting_max(0).reject() | quick(w, p);
+  asked a{w, never_waits, w.new_call()};
+  asked b{w, never_waits, w.new_call()};
+  auto nobody_may = rate(6, 60s).burst(1).waiting_max(0) | quick(w, p);
+  asked c{w, nobody_may, w.new_call()};
+  asked d{w, nobody_may, w.new_call()};
+  auto slow = rate(6, 60s).burst(1) | quick(w, p);
+  asked e{w, slow, w.new_call()};
+  asked f{w, slow, w.new_call()};
+  w.run_for(0ms);
+  BOOST_REQUIRE((b.failed_as(kind::overloaded) && d.failed_as(kind::overloaded)));
+  BOOST_TEST(b.got->error().detail() == "rate of 10/s");
+  BOOST_TEST(d.got->error().detail() == "0 wait for a token");
+  f.cancel();
+  w.run_for(0ms);
+  BOOST_REQUIRE(f.failed_as(kind::cancelled));
+  BOOST_TEST(f.got->error().detail() == "waiting for a token");
+}
+
 BOOST_AUTO_TEST_CASE(the_last_that_waits_gives_its_token_back) {
   world w{1};
   peer p;
