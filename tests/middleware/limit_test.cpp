@@ -266,6 +266,28 @@ BOOST_AUTO_TEST_CASE(a_cancelled_call_leaves_the_queue) {
   BOOST_TEST(p.asked.size() == 2U);
 }
 
+BOOST_AUTO_TEST_CASE(who_gives_up_in_the_queue_is_not_told_as_dropped) {
+  world w{1};
+  peer p;
+  heard log;
+  cleat::tee<heard> events{log};
+  auto service = limit(1).queue(2) | busy(p);
+  asked a{w, service, w.new_call()};
+  call c = w.new_call();
+  c.events = &events;
+  asked b{w, service, c};
+  c.tighten(w.now() + 3ms);
+  asked d{w, service, c};
+  w.run_for(2ms);
+  b.cancel();
+  w.run_for(1ms);
+  BOOST_TEST(b.failed_as(kind::cancelled));
+  BOOST_TEST(b.detail() == "waiting for a place");
+  BOOST_TEST((d.failed_as(kind::timed_out) && d.ended_at == 3ms));
+  BOOST_TEST(d.detail() == "waiting for a place");
+  BOOST_TEST((log.acts.size() == 2 && log.count(action::limit_queued) == 2));
+}
+
 BOOST_AUTO_TEST_CASE(a_call_that_waits_for_its_next_attempt_keeps_no_place) {
   world w{1};
   int asks = 0;
