@@ -566,6 +566,53 @@ BOOST_AUTO_TEST_CASE(a_failure_of_the_peer_is_for_all_that_wait_with_the_worst_c
   BOOST_TEST(s.asked.size() == 2U);
 }
 
+BOOST_AUTO_TEST_CASE(
+    a_time_that_was_over_below_before_the_deadline_is_a_failure_for_all_that_wait) {
+  world time{1};
+  script s;
+  s.takes = 1s;
+  s.failures = {failure{kind::timed_out}};
+  auto service = idempotent() | scripted(s);
+  call const c = again(time.new_call(), 1s + 1ns);
+  asked first{time, service, c};
+  asked second{time, service, c};
+  time.run_for(1s);
+  BOOST_TEST(first.failed(kind::timed_out, certainty::maybe_executed));
+  BOOST_TEST(second.failed(kind::timed_out, certainty::maybe_executed));
+  BOOST_TEST(s.asked.size() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(says_which_bound_there_is_no_place_for) {
+  world time{1};
+  script s;
+  auto none = idempotent().under_way_max(0) | scripted(s);
+  BOOST_TEST(ask(time, none, time.new_call()).error().detail() ==
+             "too many operations under way; see under_way_max");
+  auto one = idempotent().answers_max(1).one_window() | scripted(s);
+  BOOST_TEST(ask(time, one, time.new_call()).has_value());
+  BOOST_TEST(ask(time, one, time.new_call()).error().detail() ==
+             "the one window is full of answers that are kept; see answers_max");
+}
+
+BOOST_AUTO_TEST_CASE(has_room_for_ten_thousand_operations_and_peers_if_nothing_else_is_said) {
+  world time{1};
+  script s;
+  auto service = idempotent() | scripted(s);
+  for (int i = 0; i < 10'001; ++i) {
+    std::string const name = std::to_string(i);
+    call c = time.new_call();
+    c.peer = name;
+    BOOST_REQUIRE(ask(time, service, c).has_value() == (i < 10'000));
+  }
+  s.takes = 1h;
+  auto busy = idempotent() | scripted(s);
+  std::deque<asked> all;
+  for (int i = 0; i < 10'001; ++i) all.emplace_back(time, busy, time.new_call());
+  time.run_for(0s);
+  BOOST_TEST(!all[9'999].ended());
+  BOOST_TEST(all[10'000].failed(kind::overloaded, certainty::not_sent));
+}
+
 BOOST_AUTO_TEST_CASE(an_exception_goes_to_the_one_that_asked_and_is_a_failure_to_the_others) {
   world time{1};
   script s;
