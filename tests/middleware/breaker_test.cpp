@@ -302,6 +302,248 @@ BOOST_AUTO_TEST_CASE(a_late_failure_of_an_old_time_does_not_open_it_again) {
   BOOST_TEST((it.current() == circuit::state::closed));
 }
 
+namespace {
+
+circuit::settings in_a_row(unsigned failures, duration open_for, duration open_max) {
+  circuit::settings s;
+  s.failures = failures;
+  s.open_for = open_for;
+  s.open_max = open_max;
+  return s;
+}
+
+void fail(circuit& it, time_point now, kind why = kind::refused) {
+  auto const a = it.admit(now);
+  BOOST_REQUIRE(a.let_through);
+  it.failed(a.with, now, failure{why});
+}
+void succeed(circuit& it, time_point now) {
+  auto const a = it.admit(now);
+  BOOST_REQUIRE(a.let_through);
+  it.succeeded(a.with, now);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_circuit_without_trouble_is_forgettable_unless_a_call_is_under_way) {
+  circuit it{in_a_row(3, 1s, 6s)};
+  time_point const now{1h};
+  BOOST_TEST(it.is_forgettable(now));
+  BOOST_TEST(it.is_forgettable(time_point{}));
+  auto const first = it.admit(now);
+  auto const second = it.admit(now);
+  BOOST_TEST(!it.is_forgettable(now + 10h));
+  it.succeeded(first.with, now);
+  BOOST_TEST(!it.is_forgettable(now + 10h));
+  it.abandoned(second.with);
+  BOOST_TEST(it.is_forgettable(now));
+}
+
+BOOST_AUTO_TEST_CASE(a_circuit_is_forgettable_ten_times_open_max_after_its_trouble_exactly) {
+  circuit it{in_a_row(2, 1s, 6s)};
+  time_point now{1h};
+  auto const forgettable_at = [&](time_point t) {
+    return !it.is_forgettable(t - 1ns) && it.is_forgettable(t);
+  };
+  fail(it, now);
+  BOOST_TEST(forgettable_at(now + 60s));
+  succeed(it, now);
+  BOOST_TEST(it.is_forgettable(now));
+  fail(it, now);
+  now += 10s;
+  fail(it, now);  // it opens
+  BOOST_TEST(forgettable_at(now + 1s + 60s));
+  now += 1s;
+  auto const trial = it.admit(now);
+  BOOST_TEST((trial.let_through && trial.half_opened));
+  BOOST_TEST(!it.is_forgettable(now + 10h));
+  it.abandoned(trial.with);
+  BOOST_TEST(forgettable_at(now + 60s));  // half open
+  now += 5s;
+  fail(it, now);
+  BOOST_TEST(forgettable_at(now + 2s + 60s));
+  now += 2s;
+  succeed(it, now);
+  BOOST_TEST((it.current() == circuit::state::closed));
+  BOOST_TEST(it.is_forgettable(now));
+}
+
+BOOST_AUTO_TEST_CASE(
+    a_circuit_that_counts_a_share_is_forgettable_when_no_failure_is_in_its_window) {
+  time_point const now{1h};
+  for (double const ratio : {0.5, 0.0, -1.0}) {
+    circuit::settings s = in_a_row(0, 1s, 6s);
+    s.ratio = ratio;
+    circuit it{s};
+    fail(it, now);
+    succeed(it, now);
+    if (ratio > 0) {
+      BOOST_TEST(!it.is_forgettable(now + 10s - 1ns));
+      BOOST_TEST(it.is_forgettable(now + 10s));
+    } else {
+      BOOST_TEST(it.is_forgettable(now));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_longest_times_last_for_ever_and_no_longer) {
+  constexpr duration tenth = duration::max() / 10;
+  circuit at_most{in_a_row(5, 1s, tenth)};
+  fail(at_most, time_point{});
+  BOOST_TEST(!at_most.is_forgettable(time_point{tenth * 10 - 1ns}));
+  BOOST_TEST(at_most.is_forgettable(time_point{tenth * 10}));
+  for (duration const longer : {tenth + 1ns, duration::max()}) {
+    circuit it{in_a_row(5, 1s, longer)};
+    fail(it, time_point{});
+    BOOST_TEST(!it.is_forgettable(cleat::never - 1ns));
+  }
+  circuit stays{in_a_row(1, duration::max(), 1s)};
+  time_point const now{1h};
+  fail(stays, now);
+  BOOST_TEST(!stays.admit(cleat::never - 1ns).let_through);
+}
+
+BOOST_AUTO_TEST_CASE(a_circuit_is_open_until_its_time_and_twice_as_long_after_each_trial) {
+  struct row {
+    duration first;
+    duration most;
+    std::vector<duration> open;
+  };
+  std::vector<row> const rows = {
+      {1ns, 3ns, {1ns, 2ns, 3ns, 3ns}}, {2ns, 5ns, {2ns, 4ns, 5ns, 5ns}},
+      {2ns, 4ns, {2ns, 4ns, 4ns}},      {2ns, 2ns, {2ns, 2ns}},
+      {3ns, 1ns, {3ns, 3ns}},  // the most is no less than the first
+  };
+  for (row const& r : rows) {
+    circuit it{in_a_row(1, r.first, r.most)};
+    time_point now{1h};
+    for (duration const open : r.open) {
+      auto const a = it.admit(now);
+      BOOST_REQUIRE(a.let_through);
+      auto const t = it.failed(a.with, now);
+      BOOST_TEST((t.what == circuit::turn::to::opened && t.time == open));
+      auto const early = it.admit(now + open - 1ns);
+      BOOST_TEST((!early.let_through && !early.half_opened && early.wait == 1ns));
+      now += open;
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_circuit_says_what_opened_it) {
+  time_point now{1h};
+  circuit row{in_a_row(2, 1s, 6s)};
+  BOOST_TEST(row.cause().empty());
+  fail(row, now);
+  BOOST_TEST(row.cause().empty());
+  fail(row, now, kind::reset);
+  BOOST_TEST(row.cause() == " after 2 failures, the last: reset");
+  now += 1s;
+  fail(row, now, kind::timed_out);
+  BOOST_TEST(row.cause() == " after 3 failures, the last: timed_out");
+  now += 2s;
+  succeed(row, now);
+  BOOST_TEST(row.cause().empty());
+  fail(row, now);
+  fail(row, now);
+  BOOST_TEST(row.cause() == " after 2 failures, the last: refused");
+
+  // By the share: all failures of the window; by their number in a row, those.
+  for (unsigned const failures : {0U, 3U, 2U}) {
+    circuit::settings s = in_a_row(failures, 1s, 6s);
+    s.ratio = 0.75;
+    s.calls_min = 4;
+    circuit it{s};
+    fail(it, now);
+    succeed(it, now);
+    fail(it, now);
+    BOOST_TEST((it.current() == circuit::state::closed));
+    fail(it, now);
+    BOOST_TEST(it.cause() == (failures == 2 ? " after 2 failures, the last: refused"
+                                            : " after 3 failures, the last: refused"));
+  }
+  circuit once{in_a_row(1, 1s, 6s)};
+  fail(once, now);
+  BOOST_TEST(once.cause() == " after 1 failure: refused");
+}
+
+BOOST_AUTO_TEST_CASE(a_circuit_without_a_bound_never_opens) {
+  for (double const ratio : {0.0, -1.0}) {
+    circuit::settings s;
+    s.failures = 0;
+    s.ratio = ratio;
+    s.calls_min = 0;
+    circuit it{s};
+    for (int i = 0; i < 100; ++i) fail(it, time_point{1h});
+    BOOST_TEST((it.current() == circuit::state::closed));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_circuit_that_closes_forgets_what_was_before) {
+  circuit::settings s = in_a_row(3, 1s, 6s);
+  s.ratio = 0.5;
+  s.calls_min = 3;
+  circuit it{s};
+  time_point now{1h};
+  for (int i = 0; i < 3; ++i) fail(it, now);
+  now += 1s;
+  auto const a = it.admit(now);
+  auto const t = it.succeeded(a.with, now + 1ns);
+  BOOST_TEST((t.what == circuit::turn::to::closed && t.time == 1s + 1ns));
+  fail(it, now);
+  fail(it, now);
+  BOOST_TEST((it.current() == circuit::state::closed));
+  fail(it, now);
+  BOOST_TEST((it.current() == circuit::state::open));
+}
+
+BOOST_AUTO_TEST_CASE(a_circuit_is_told_nothing_it_cannot_do) {
+  circuit const plain;
+  BOOST_TEST((plain.with().failures == 5 && plain.with().ratio == 0));
+  BOOST_TEST((plain.with().calls_min == 20 && plain.with().window == 10s));
+  BOOST_TEST((plain.with().open_for == 5s && plain.with().open_max == 60s));
+  BOOST_TEST((plain.with().trials == 1 && plain.with().successes == 1));
+  circuit::settings s = in_a_row(1, -1s, -2s);
+  s.trials = 0;
+  s.ratio = 1;
+  s.window = 0s;
+  circuit it{s};
+  BOOST_TEST((it.with().open_for == 0s && it.with().open_max == 0s));
+  BOOST_TEST((it.with().trials == 1 && it.with().successes == 1));
+  time_point const now{1h};
+  fail(it, now);
+  BOOST_TEST(it.admit(now).half_opened);
+  s.trials = 3;
+  BOOST_TEST(circuit{s}.with().successes == 3U);
+  s.successes = 2;
+  BOOST_TEST(circuit{s}.with().successes == 2U);
+}
+
+BOOST_AUTO_TEST_CASE(a_window_goes_on_in_tenths_and_lives_with_a_time_that_goes_back) {
+  cleat::detail::outcome_window window{100ns};
+  time_point const now{1h};
+  window.add(true, now + 9ns);
+  window.add(false, now);
+  window.add(false, now + 10ns);
+  window.add(true, now - 50ns);  // counts as now
+  BOOST_TEST((window.calls() == 4 && window.failures() == 2));
+  BOOST_TEST(!window.is_clear(now + 109ns));
+  BOOST_TEST(window.is_clear(now + 110ns));
+  window.add(false, now + 99ns);
+  BOOST_TEST((window.calls() == 5 && window.failures() == 2));
+  window.add(false, now + 100ns);
+  BOOST_TEST((window.calls() == 4 && window.failures() == 1));
+  window.add(false, now + 110ns);
+  BOOST_TEST((window.calls() == 3 && window.failures() == 0));
+  BOOST_TEST(window.is_clear(now));
+  window.clear();
+  BOOST_TEST(window.calls() == 0U);
+
+  cleat::detail::outcome_window shortest{0s};
+  shortest.add(true, now);
+  BOOST_TEST(!shortest.is_clear(now + 9ns));
+  BOOST_TEST(shortest.is_clear(now + 10ns));
+}
+
 // ---- the middleware
 
 BOOST_AUTO_TEST_CASE(opens_tries_and_closes_and_tells_each) {
@@ -360,6 +602,18 @@ BOOST_AUTO_TEST_CASE(is_open_for_at_most_so_long) {
     time.run_for(open);
   }
   BOOST_TEST(s.asked == 4);
+}
+
+BOOST_AUTO_TEST_CASE(is_open_for_a_minute_at_most_if_nothing_else_is_said) {
+  world time{1};
+  script s;
+  s.failures.assign(100, refused());
+  auto service = breaker().failures(1).open_for(40s) | scripted(s);
+  for (duration const open : {40s, 60s, 60s}) {
+    static_cast<void>(ask(time, service).error());
+    BOOST_TEST((ask(time, service).error().retry_after() == open));
+    time.run_for(open);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(peers_are_apart_unless_one_circuit_is_shared) {
@@ -653,6 +907,16 @@ BOOST_AUTO_TEST_CASE(says_what_it_is) {
              "breaker(50% of 20 or more in 10 s, open 5 s)");
   BOOST_TEST(breaker().shared(std::make_shared<circuit>()).describe() ==
              "breaker(5 in a row, open 5 s, shared)");
+  BOOST_TEST(breaker().ratio(0.25).describe() == "breaker(25% of 20 or more in 10 s, open 5 s)");
+  BOOST_TEST(breaker().ratio(0.5).failures(1).open_for(2s).describe() ==
+             "breaker(1 in a row, open 2 s)");
+  circuit::settings both;
+  both.ratio = 0.5;
+  BOOST_TEST(breaker(both).describe() ==
+             "breaker(5 in a row, 50% of 20 or more in 10 s, open 5 s)");
+  both.failures = 0;
+  both.ratio = 0;
+  BOOST_TEST(breaker(both).describe() == "breaker(open 5 s)");
 }
 
 BOOST_AUTO_TEST_CASE(conforms) {

@@ -217,7 +217,14 @@ BOOST_AUTO_TEST_CASE(says_what_it_is_made_of) {
   };
   BOOST_TEST(percent(0) == "canary(0 %)");
   BOOST_TEST(percent(5) == "canary(0.05 %)");
+  BOOST_TEST(percent(1) == "canary(0.01 %)");
+  BOOST_TEST(percent(9) == "canary(0.09 %)");
+  BOOST_TEST(percent(10) == "canary(0.1 %)");
+  BOOST_TEST(percent(11) == "canary(0.11 %)");
   BOOST_TEST(percent(50) == "canary(0.5 %)");
+  BOOST_TEST(percent(99) == "canary(0.99 %)");
+  BOOST_TEST(percent(100) == "canary(1 %)");
+  BOOST_TEST(percent(101) == "canary(1.01 %)");
   BOOST_TEST(percent(525) == "canary(5.25 %)");
   BOOST_TEST(percent(10'000) == "canary(100 %)");
 }

@@ -196,6 +196,71 @@ BOOST_AUTO_TEST_CASE(when_it_fails_too_the_first_failure_counts_with_the_worse_c
   }
 }
 
+BOOST_AUTO_TEST_CASE(counts_the_attempts_of_a_service_beside_those_before_and_of_a_function_none) {
+  world time{1};
+  script s;
+  script other;
+  s.why = refused().with_attempts(3);
+  other.why = lost().with_attempts(2);
+  call const c = time.new_call();
+  auto const by_service = ask(time, fallback(scripted(other)) | scripted(s), c);
+  BOOST_REQUIRE(!by_service.has_value());
+  BOOST_TEST(by_service.error().attempts() == 5U);
+  auto fails = [](auto const&, auto const&) -> result<std::string> { return lost(); };
+  auto const by_function = ask(time, fallback(fails) | scripted(s), c);
+  BOOST_REQUIRE(!by_function.has_value());
+  BOOST_TEST(by_function.error().attempts() == 3U);
+  BOOST_TEST((by_function.error().why() == kind::refused));
+  BOOST_TEST((by_function.error().sure() == certainty::maybe_executed));
+}
+
+BOOST_AUTO_TEST_CASE(tells_how_long_the_fallback_took_and_not_the_call) {
+  world time{1};
+  script s;
+  s.why = refused();
+  s.takes = 2s;
+  watcher w;
+  auto waits = [](std::string q, failure, call const& c) -> task<result<std::string>> {
+    static_cast<void>(co_await cleat::sleep_until(c.now() + 3s));
+    co_return q;
+  };
+  auto at_once = [](auto const& q, auto const&) { return q; };
+  BOOST_TEST(ask(time, cleat::observe(w) | fallback("x") | scripted(s), time.new_call()));
+  BOOST_TEST((w.seen == 1 && w.elapsed == 0s));
+  BOOST_TEST(ask(time, cleat::observe(w) | fallback(at_once) | scripted(s), time.new_call()));
+  BOOST_TEST((w.seen == 2 && w.elapsed == 0s));
+  BOOST_TEST(ask(time, cleat::observe(w) | fallback(waits) | scripted(s), time.new_call()));
+  BOOST_TEST((w.seen == 3 && w.elapsed == 3s));
+}
+
+BOOST_AUTO_TEST_CASE(a_cancelled_call_gets_nothing_else_however_its_service_fails) {
+  auto deaf = [](std::string, call c) -> task<result<std::string>> {
+    static_cast<void>(co_await cleat::sleep_until(c.now() + 10s));
+    co_return refused();
+  };
+  script other;
+  auto at_once = [](auto const& q, auto const&) { return q; };
+  for (int i = 0; i < 3; ++i) {
+    world time{1};
+    service made = i == 0   ? service{fallback("unknown") | deaf}
+                   : i == 1 ? service{fallback(at_once) | deaf}
+                            : service{fallback(scripted(other)) | deaf};
+    asio::cancellation_signal signal;
+    std::optional<result<std::string>> got;
+    cleat::spawn(
+        time.executor(), cleat::ask(made, "it", time.new_call()),
+        asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr, result<std::string> r) {
+          got.emplace(std::move(r));
+        }));
+    time.run_for(1s);
+    signal.emit(asio::cancellation_type::terminal);
+    time.run_for(0s);
+    BOOST_REQUIRE(got.has_value());
+    BOOST_TEST((!*got && got->error().why() == kind::refused));
+  }
+  BOOST_TEST(other.asked.empty());
+}
+
 BOOST_AUTO_TEST_CASE(after_the_deadline_nothing_is_waited_for) {
   world time{1};
   script s;

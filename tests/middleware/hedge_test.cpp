@@ -144,6 +144,65 @@ BOOST_AUTO_TEST_CASE(a_window_takes_whatever_is_called_a_latency) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_latency_is_told_as_the_middle_of_its_bin) {
+  latency_window::settings s;
+  s.needed = 1;
+  auto const told = [&](duration latency) {
+    latency_window window{s};
+    window.add(latency);
+    return *window.quantile();
+  };
+  for (duration const same : {0us, 1us, 15us, 16us, 17us, 31us}) BOOST_TEST((told(same) == same));
+  BOOST_TEST((told(15'999ns) == 15us));
+  BOOST_TEST((told(32us) == 33us && told(33us) == 33us && told(34us) == 35us));
+  BOOST_TEST((told(62us) == 63us && told(63us) == 63us));
+  BOOST_TEST((told(64us) == 66us && told(67us) == 66us && told(68us) == 70us));
+  BOOST_TEST((told(100us) == 102us));
+  constexpr auto longest = std::chrono::microseconds{4'227'858'432};
+  for (duration const d : {duration{4'294'967'295us}, duration{4'294'967'296us}, duration::max()}) {
+    BOOST_TEST((told(d) == longest));
+  }
+  BOOST_TEST((told(-1ns) == 0us && told(duration::min()) == 0us));
+}
+
+BOOST_AUTO_TEST_CASE(a_window_says_nothing_until_it_has_what_it_needs) {
+  latency_window window;
+  BOOST_TEST(window.is_forgettable(time_point{}));
+  for (int i = 0; i < 99; ++i) window.add(7us);
+  BOOST_TEST((!window.quantile().has_value() && window.size() == 99));
+  window.add(7us);
+  BOOST_TEST((window.quantile() == duration{7us}));
+  for (int i = 100; i < 1'000; ++i) window.add(9us);
+  BOOST_TEST(window.size() == 1'000U);
+  window.add(9us);
+  BOOST_TEST(window.size() == 501U);
+  BOOST_TEST(window.is_forgettable(time_point{}));
+}
+
+BOOST_AUTO_TEST_CASE(a_window_is_told_nothing_it_cannot_do) {
+  latency_window::settings s;
+  BOOST_TEST((s.quantile == 0.95 && s.half == 500 && s.needed == 100));
+  auto const as_kept = [](double quantile, std::uint16_t half, std::uint32_t needed) {
+    return latency_window{{quantile, half, needed}}.with();
+  };
+  BOOST_TEST(as_kept(2, 1, 1).quantile == 1.0);
+  BOOST_TEST(as_kept(0.5, 1, 1).quantile == 0.5);
+  BOOST_TEST(as_kept(-1, 1, 1).quantile == 0.0);
+  BOOST_TEST(as_kept(std::nan(""), 1, 1).quantile == 0.0);
+  BOOST_TEST((as_kept(1, 0, 0).half == 1 && as_kept(1, 0, 0).needed == 1));
+  BOOST_TEST((as_kept(1, 5, 4).needed == 4 && as_kept(1, 5, 5).needed == 5));
+  BOOST_TEST(as_kept(1, 5, 6).needed == 5U);
+
+  latency_window least{{0, 10, 1}};
+  latency_window median{{0.5, 10, 1}};
+  for (duration const d : {7us, 3us, 9us, 5us}) {
+    least.add(d);
+    median.add(d);
+  }
+  BOOST_TEST((least.quantile() == duration{3us}));
+  BOOST_TEST((median.quantile() == duration{5us}));
+}
+
 // ---- the middleware
 
 BOOST_AUTO_TEST_CASE(the_second_attempt_wins_when_the_first_is_slow) {
@@ -386,6 +445,73 @@ BOOST_AUTO_TEST_CASE(waits_as_it_is_told_while_too_few_latencies_are_known) {
   BOOST_TEST((w.seen[0].elapsed == 30ms));
 }
 
+BOOST_AUTO_TEST_CASE(neither_failures_nor_what_must_not_be_repeated_count_as_latencies) {
+  world time{1};
+  script s;
+  latency_window::settings one;
+  one.needed = 1;
+  watcher w;
+  auto service = cleat::observe(w) | hedge().quantile(one) | scripted(s);
+  s.acts = {fails(16us, kind::reset, certainty::maybe_executed)};
+  BOOST_TEST(!ask(time, service).has_value());
+  s.acts = {takes(17us)};
+  call once = time.new_call();
+  once.repeatable = false;
+  BOOST_TEST(ask(time, service, once).has_value());
+  s.acts = {takes(30us)};
+  BOOST_TEST(ask(time, service).has_value());
+  BOOST_TEST(w.seen.empty());  // no latency is known
+  s.acts = {fails(40us, kind::reset, certainty::maybe_executed)};
+  BOOST_TEST(!ask(time, service).has_value());
+  BOOST_REQUIRE(w.seen.size() == 1U);
+  BOOST_TEST((w.seen[0].what == action::hedge_sent && w.seen[0].elapsed == 30us));
+  time.run_for(1s);
+  s.acts = {takes(40us), takes(1s)};
+  BOOST_TEST(ask(time, service).has_value());
+  BOOST_REQUIRE(w.seen.size() == 2U);
+  BOOST_TEST((w.seen[1].elapsed == 30us));
+}
+
+BOOST_AUTO_TEST_CASE(what_must_not_be_repeated_pays_nothing_into_the_budget) {
+  world time{1};
+  script s;
+  s.acts = {takes(20ms)};
+  watcher w;
+  retry_budget::settings half;
+  half.deposit = 0.5;
+  half.floor = 0;
+  auto service = cleat::observe(w) | hedge().after(10ms).budget(half) | scripted(s);
+  call once = time.new_call();
+  once.repeatable = false;
+  BOOST_TEST(ask(time, service, once).has_value());
+  BOOST_TEST(ask(time, service).has_value());
+  BOOST_TEST(w.times(action::hedge_budget_empty) == 1);
+  BOOST_TEST((w.seen.back().elapsed == 10ms));
+  BOOST_TEST(ask(time, service).has_value());
+  BOOST_TEST(w.times(action::hedge_sent) == 1);
+}
+
+BOOST_AUTO_TEST_CASE(a_call_that_is_cancelled_after_its_first_attempt_failed_is_cancelled) {
+  world time{1};
+  script s;
+  s.acts = {fails(60ms, kind::refused, certainty::not_sent), takes(1h)};
+  auto service = hedge().after(50ms) | scripted(s);
+  asio::cancellation_signal signal;
+  std::optional<result<std::string>> got;
+  cleat::spawn(
+      time.executor(), cleat::ask(service, std::string{"it"}, time.new_call()),
+      asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr, result<std::string> r) {
+        got.emplace(std::move(r));
+      }));
+  time.run_for(70ms);
+  signal.emit(asio::cancellation_type::terminal);
+  time.run_for(0ms);
+  BOOST_REQUIRE((got && !got->has_value()));
+  BOOST_TEST((got->error().why() == kind::cancelled));
+  BOOST_TEST((got->error().sure() == certainty::maybe_executed));
+  BOOST_TEST(got->error().attempts() == 2U);
+}
+
 BOOST_AUTO_TEST_CASE(hedging_does_not_make_itself_more_frequent) {
   world time{1};
   script s;
@@ -429,6 +555,49 @@ BOOST_AUTO_TEST_CASE(a_first_attempt_that_lost_counts_as_an_eighth_slower_than_t
   BOOST_TEST((delays[1] >= 180ms - 180ms / 32 && delays[1] <= 180ms + 180ms / 32));
 }
 
+BOOST_AUTO_TEST_CASE(a_lost_attempt_counts_as_an_eighth_of_the_delay_more_exactly) {
+  struct row {
+    duration delay;
+    duration counts;
+  };
+  for (row const r : {row{24us, 27us}, row{28us, 31us}}) {
+    world time{1};
+    script s;
+    s.acts = {takes(10s), takes(0ms), takes(10s), takes(0ms)};
+    latency_window::settings one;
+    one.needed = 1;
+    watcher w;
+    retry_budget::settings plenty;
+    plenty.deposit = 1;
+    auto service =
+        cleat::observe(w) | hedge().quantile(one).at_first(r.delay).budget(plenty) | scripted(s);
+    for (int i = 0; i < 2; ++i) BOOST_TEST(ask(time, service).has_value());
+    BOOST_REQUIRE(w.seen.size() == 4U);
+    BOOST_TEST((w.seen[0].elapsed == r.delay && w.seen[2].elapsed == r.counts));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(
+    by_default_a_tenth_of_the_calls_is_hedged_ten_of_them_saved_up_and_one_a_second) {
+  world time{1};
+  script s;
+  watcher w;
+  auto service = cleat::observe(w) | hedge().after(10ms) | scripted(s);
+  s.acts = {takes(0ms)};
+  for (int n = 0; n < 300; ++n) BOOST_TEST(ask(time, service).has_value());
+  s.acts = {takes(11ms)};
+  for (int n = 0; n < 12; ++n) BOOST_TEST(ask(time, service).has_value());
+  // One of the floor, ten that were saved up, and one of the tenths of these twelve.
+  BOOST_TEST(w.times(action::hedge_sent) == 12);
+  BOOST_TEST(w.times(action::hedge_budget_empty) == 0);
+  BOOST_TEST(ask(time, service).has_value());
+  BOOST_TEST(w.times(action::hedge_budget_empty) == 1);
+  time.run_for(1s);
+  BOOST_TEST(ask(time, service).has_value());
+  BOOST_TEST(ask(time, service).has_value());
+  BOOST_TEST(w.times(action::hedge_sent) == 13);
+}
+
 BOOST_AUTO_TEST_CASE(hedges_stay_within_the_budget) {
   world time{1};
   script s;
@@ -469,6 +638,10 @@ BOOST_AUTO_TEST_CASE(says_what_it_is) {
   BOOST_TEST(hedge().quantile(0.999).at_first(50ms).describe() == "hedge(p99.9, at first 50 ms)");
   BOOST_TEST(hedge().after(50ms).budget(std::make_shared<retry_budget>()).describe() ==
              "hedge(after 50 ms, shared budget)");
+  BOOST_TEST(hedge().after(50ms).at_first(10ms).describe() == "hedge(after 50 ms)");
+  BOOST_TEST(hedge().after(50ms).quantile(0.5).describe() == "hedge(p50)");
+  BOOST_TEST(hedge().budget(std::make_shared<retry_budget>()).describe() ==
+             "hedge(p95, shared budget)");
 }
 
 BOOST_AUTO_TEST_CASE(conforms) {

@@ -193,6 +193,101 @@ BOOST_AUTO_TEST_CASE(a_window_forgets_all_that_is_old_without_one_call_paying_fo
   BOOST_TEST(window.size() == 0U);
 }
 
+BOOST_AUTO_TEST_CASE(an_old_answer_that_is_asked_for_goes_with_the_two_oldest) {
+  answer_window<int> window;
+  time_point const now{1h};
+  for (std::uint64_t i = 0; i < 10; ++i) window.record({"p", i}, 1, now);
+  BOOST_TEST(!window.find({"p", 9}, now + 300s).has_value());
+  BOOST_TEST(window.size() == 7U);
+  window.record({"p", 9}, 1, now + 300s);
+  BOOST_TEST(window.size() == 6U);
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_is_kept_up_to_its_time_exactly) {
+  time_point const now{1h};
+  auto const kept_for = [&](duration said, duration meant) {
+    answer_bounds bounds;
+    bounds.keeps = said;
+    answer_window<int> window{bounds};
+    window.record({"p", 1}, 5, now);
+    if (meant == 0s) return !window.find({"p", 1}, now).has_value();
+    auto const before = window.find({"p", 1}, now + meant - 1ns);
+    bool const as_said = before && before->answer == 5 && before->age == meant - 1ns;
+    return as_said && !window.find({"p", 1}, now + meant).has_value();
+  };
+  BOOST_TEST(kept_for(1ns, 1ns));
+  BOOST_TEST(kept_for(answer_bounds{}.keeps, 300s));
+  BOOST_TEST(kept_for(24h, 24h));
+  BOOST_TEST(kept_for(24h + 1ns, 24h));
+  BOOST_TEST(kept_for(0s, 0s));
+  BOOST_TEST(kept_for(-1s, 0s));
+}
+
+BOOST_AUTO_TEST_CASE(a_window_is_forgettable_when_its_youngest_answer_is_old_and_none_is_expected) {
+  answer_bounds bounds;
+  bounds.keeps = 10s;
+  answer_window<int> window{bounds};
+  time_point const now{1h};
+  BOOST_TEST(window.is_forgettable(now));
+  window.record({"p", 1}, 1, now);
+  window.record({"p", 2}, 1, now + 5s);
+  BOOST_TEST(!window.is_forgettable(now + 10s));
+  BOOST_TEST(!window.is_forgettable(now + 15s - 1ns));
+  BOOST_TEST(window.is_forgettable(now + 15s));
+  window.expect();
+  window.expect();
+  BOOST_TEST(!window.is_forgettable(now + 15s));
+  window.is_recorded();
+  BOOST_TEST(!window.is_forgettable(now + 15s));
+  window.is_recorded();
+  BOOST_TEST(window.is_forgettable(now + 15s));
+  window.record({"p", 3}, 1, now + 15s);
+  BOOST_TEST(window.size() == 1U);
+  BOOST_TEST(!window.is_forgettable(now + 15s));
+}
+
+BOOST_AUTO_TEST_CASE(a_window_is_full_when_what_it_holds_and_expects_is_all_it_may) {
+  answer_bounds bounds;
+  bounds.answers_max = 2;
+  answer_window<int> two{bounds};
+  BOOST_TEST(!two.is_full());
+  two.record({"p", 1}, 1, time_point{1h});
+  BOOST_TEST(!two.is_full());
+  two.expect();
+  BOOST_TEST(two.is_full());
+  two.is_recorded();
+  two.record({"p", 2}, 1, time_point{1h});
+  BOOST_TEST(two.is_full());
+  two.record({"p", 2}, 2, time_point{1h});
+  BOOST_TEST((two.size() == 2 && two.find({"p", 1}, time_point{1h})));
+
+  bounds.answers_max = 0;
+  answer_window<int> none{bounds};
+  none.expect();
+  BOOST_TEST(!none.is_full());
+
+  auto const full_with = [](answer_bounds b, std::size_t expected) {
+    answer_window<int> window{b};
+    for (std::size_t i = 0; i < expected; ++i) window.expect();
+    return window.is_full();
+  };
+  BOOST_TEST((!full_with({}, 999) && full_with({}, 1'000)));
+  bounds.answers_max = 2'000'000;
+  BOOST_TEST((!full_with(bounds, 999'999) && full_with(bounds, 1'000'000)));
+}
+
+BOOST_AUTO_TEST_CASE(an_operation_is_named_by_its_peer_and_its_number) {
+  cleat::operation_key const a{"a", 1};
+  cleat::operation_key::equal const same;
+  BOOST_TEST(same(a, a.as_view()));
+  BOOST_TEST(!same(a, cleat::operation_key::view{"a", 2}));
+  BOOST_TEST(!same(a, cleat::operation_key::view{"b", 1}));
+  cleat::operation_key::hash const hash;
+  BOOST_TEST(hash(a) == hash(a.as_view()));
+  BOOST_TEST(hash(a) != hash(cleat::operation_key::view{"a", 2}));
+  BOOST_TEST(hash(a) != hash(cleat::operation_key::view{"b", 1}));
+}
+
 BOOST_AUTO_TEST_CASE(a_window_of_no_answers_keeps_none) {
   answer_bounds bounds;
   bounds.answers_max = 0;
@@ -471,6 +566,53 @@ BOOST_AUTO_TEST_CASE(a_failure_of_the_peer_is_for_all_that_wait_with_the_worst_c
   BOOST_TEST(s.asked.size() == 2U);
 }
 
+BOOST_AUTO_TEST_CASE(
+    a_time_that_was_over_below_before_the_deadline_is_a_failure_for_all_that_wait) {
+  world time{1};
+  script s;
+  s.takes = 1s;
+  s.failures = {failure{kind::timed_out}};
+  auto service = idempotent() | scripted(s);
+  call const c = again(time.new_call(), 1s + 1ns);
+  asked first{time, service, c};
+  asked second{time, service, c};
+  time.run_for(1s);
+  BOOST_TEST(first.failed(kind::timed_out, certainty::maybe_executed));
+  BOOST_TEST(second.failed(kind::timed_out, certainty::maybe_executed));
+  BOOST_TEST(s.asked.size() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(says_which_bound_there_is_no_place_for) {
+  world time{1};
+  script s;
+  auto none = idempotent().under_way_max(0) | scripted(s);
+  BOOST_TEST(ask(time, none, time.new_call()).error().detail() ==
+             "too many operations under way; see under_way_max");
+  auto one = idempotent().answers_max(1).one_window() | scripted(s);
+  BOOST_TEST(ask(time, one, time.new_call()).has_value());
+  BOOST_TEST(ask(time, one, time.new_call()).error().detail() ==
+             "the one window is full of answers that are kept; see answers_max");
+}
+
+BOOST_AUTO_TEST_CASE(has_room_for_ten_thousand_operations_and_peers_if_nothing_else_is_said) {
+  world time{1};
+  script s;
+  auto service = idempotent() | scripted(s);
+  for (int i = 0; i < 10'001; ++i) {
+    std::string const name = std::to_string(i);
+    call c = time.new_call();
+    c.peer = name;
+    BOOST_REQUIRE(ask(time, service, c).has_value() == (i < 10'000));
+  }
+  s.takes = 1h;
+  auto busy = idempotent() | scripted(s);
+  std::deque<asked> all;
+  for (int i = 0; i < 10'001; ++i) all.emplace_back(time, busy, time.new_call());
+  time.run_for(0s);
+  BOOST_TEST(!all[9'999].ended());
+  BOOST_TEST(all[10'000].failed(kind::overloaded, certainty::not_sent));
+}
+
 BOOST_AUTO_TEST_CASE(an_exception_goes_to_the_one_that_asked_and_is_a_failure_to_the_others) {
   world time{1};
   script s;
@@ -586,6 +728,12 @@ BOOST_AUTO_TEST_CASE(says_what_it_is_and_stands_where_it_should) {
   auto service = cleat::observe(w) | cleat::deadline(5s) | idempotent().answers_max(50).keeps(90s) |
                  cleat::retry(2) | scripted(s);
   BOOST_TEST(cleat::describe(idempotent()).what == "idempotent(1000 answers, 300 s)");
+  BOOST_TEST(idempotent().one_window().answers_max(0).describe() ==
+             "idempotent(0 answers, 300 s, one window)");
+  BOOST_TEST(idempotent().answers_max(1'000'001).keeps(-1s).describe() ==
+             "idempotent(1000000 answers, " + cleat::to_text(0s) + ")");
+  BOOST_TEST(idempotent().keeps(25h).describe() ==
+             "idempotent(1000 answers, " + cleat::to_text(24h) + ")");
   BOOST_TEST(cleat::to_text(cleat::describe(service)).find("idempotent(50 answers, 90 s)") !=
              std::string::npos);
 }

@@ -266,6 +266,28 @@ BOOST_AUTO_TEST_CASE(a_cancelled_call_leaves_the_queue) {
   BOOST_TEST(p.asked.size() == 2U);
 }
 
+BOOST_AUTO_TEST_CASE(who_gives_up_in_the_queue_is_not_told_as_dropped) {
+  world w{1};
+  peer p;
+  heard log;
+  cleat::tee<heard> events{log};
+  auto service = limit(1).queue(2) | busy(p);
+  asked a{w, service, w.new_call()};
+  call c = w.new_call();
+  c.events = &events;
+  asked b{w, service, c};
+  c.tighten(w.now() + 3ms);
+  asked d{w, service, c};
+  w.run_for(2ms);
+  b.cancel();
+  w.run_for(1ms);
+  BOOST_TEST(b.failed_as(kind::cancelled));
+  BOOST_TEST(b.detail() == "waiting for a place");
+  BOOST_TEST((d.failed_as(kind::timed_out) && d.ended_at == 3ms));
+  BOOST_TEST(d.detail() == "waiting for a place");
+  BOOST_TEST((log.acts.size() == 2 && log.count(action::limit_queued) == 2));
+}
+
 BOOST_AUTO_TEST_CASE(a_call_that_waits_for_its_next_attempt_keeps_no_place) {
   world w{1};
   int asks = 0;
@@ -414,6 +436,10 @@ BOOST_AUTO_TEST_CASE(says_what_it_is) {
   BOOST_TEST(limit(4).queue(2).drop_oldest().describe() == "limit(4, queue 2 dropping the oldest)");
   BOOST_TEST(limit(4).shared().bytes(100, size_of).queue(1).describe() ==
              "limit(4, queue 1, 100 bytes, shared)");
+  BOOST_TEST(limit(4).drop_oldest().describe() == "limit(4)");  // there is no queue
+  BOOST_TEST(limit(4).queue(0).bytes(0, size_of).describe() == "limit(4, 0 bytes)");
+  BOOST_TEST(bounded({3, 2, 9, waiting_line::when_full::drop_oldest}).describe() ==
+             "limit(3, queue 2 dropping the oldest, 9 bytes, shared)");
   peer p;
   auto service = cleat::deadline(5s) | cleat::retry(2) | limit(64).queue(16) | busy(p);
   BOOST_TEST(cleat::layers_of<decltype(service)>.has(cleat::layer::limit));
@@ -534,6 +560,66 @@ void random_steps(std::uint64_t seed) {
 }
 
 }  // namespace
+
+BOOST_AUTO_TEST_CASE(a_line_is_forgettable_when_nobody_is_in_it) {
+  waiting_line line{{1, 1, 10}};
+  BOOST_TEST(line.is_forgettable(time_point{}));
+  waiting_line::place a{line, 4};
+  BOOST_TEST(line.is_forgettable(time_point{}));
+  BOOST_TEST((a.enter() == waiting_line::answer::under_way));
+  BOOST_TEST(!line.is_forgettable(time_point{}));
+  waiting_line::place b{line, 4};
+  BOOST_TEST((b.enter() == waiting_line::answer::waits));
+  waiting_line::place c{line, 0};
+  BOOST_TEST((c.enter() == waiting_line::answer::no_place));
+  a.leave();
+  BOOST_TEST((!b.waits() && line.under_way() == 1 && line.waiting() == 0 && line.bytes() == 4));
+  BOOST_TEST(!line.is_forgettable(cleat::never));
+  b.leave();
+  BOOST_TEST(line.is_forgettable(time_point{}));
+}
+
+BOOST_AUTO_TEST_CASE(a_place_is_given_back_once_whatever_it_was) {
+  waiting_line line{{1, 2, 100, waiting_line::when_full::drop_oldest}};
+  waiting_line::place under_way{line, 1};
+  waiting_line::place dropped{line, 2};
+  waiting_line::place waits{line, 4};
+  waiting_line::place younger{line, 8};
+  waiting_line::place refused{line, 101};
+  BOOST_TEST((under_way.enter() == waiting_line::answer::under_way));
+  BOOST_TEST((dropped.enter() == waiting_line::answer::waits));
+  BOOST_TEST((waits.enter() == waiting_line::answer::waits));
+  BOOST_TEST((younger.enter() == waiting_line::answer::waits));
+  BOOST_TEST((refused.enter() == waiting_line::answer::too_large));
+  BOOST_TEST((dropped.was_dropped() && !dropped.waits()));  // nobody was to be told
+  BOOST_TEST((waits.waits() && !waits.was_dropped() && !under_way.waits()));
+  for (int twice = 0; twice < 2; ++twice) {
+    dropped.leave();
+    refused.leave();
+    waits.leave();
+    BOOST_TEST((!waits.waits() && !dropped.was_dropped()));
+    BOOST_TEST((line.under_way() == 1 && line.waiting() == 1 && line.bytes() == 9));
+  }
+  for (int twice = 0; twice < 2; ++twice) {
+    under_way.leave();
+    BOOST_TEST((line.under_way() == 1 && line.waiting() == 0 && line.bytes() == 8));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_line_keeps_its_settings_wherever_it_is_moved) {
+  waiting_line const of_none{{0, 1}};
+  BOOST_TEST(of_none.with().under_way_max == 1U);
+  waiting_line const by_default;
+  BOOST_TEST((by_default.with().under_way_max == 1 && by_default.with().waiting_max == 0));
+  BOOST_TEST((by_default.with().bytes_max == waiting_line::unlimited));
+  waiting_line from{{3, 5, 7, waiting_line::when_full::drop_oldest}};
+  waiting_line moved{std::move(from)};
+  waiting_line assigned;
+  assigned = std::move(moved);
+  auto const& s = assigned.with();
+  BOOST_TEST((s.under_way_max == 3 && s.waiting_max == 5 && s.bytes_max == 7));
+  BOOST_TEST((s.full == waiting_line::when_full::drop_oldest));
+}
 
 BOOST_AUTO_TEST_CASE(a_line_is_what_a_deque_says) {
   for (std::uint64_t seed = 1; seed <= 100; ++seed) {

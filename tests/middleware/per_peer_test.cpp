@@ -8,13 +8,16 @@
 #include <cleat/middleware/per_peer.hpp>
 #include <cleat/middleware/rate.hpp>
 #include <cleat/middleware/retry.hpp>
+#include <cleat/sim/random.hpp>
 #include <cleat/sim/world.hpp>
 
 #include <boost/test/unit_test.hpp>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -128,6 +131,121 @@ BOOST_AUTO_TEST_CASE(after_many_looks_in_vain_it_looks_at_all_of_them_once_in_te
   for (int i = 0; i < 20; ++i) BOOST_TEST(all.of("b", start) == nullptr);
   BOOST_TEST(all.of("b", start + 9ms) == nullptr);
   BOOST_TEST(all.of("b", start + 10ms) != nullptr);
+}
+
+namespace {
+
+/// Counts how often it is looked at, and may not be made.
+class looked_at {
+ public:
+  struct settings {
+    int* looks;
+    bool const* throws;
+  };
+  explicit looked_at(settings const& s) : looks_(s.looks) {
+    if (*s.throws) throw std::runtime_error{"no"};
+  }
+  [[nodiscard]] bool is_forgettable(time_point now) const noexcept {
+    ++*looks_;
+    return now >= until;
+  }
+  time_point until = cleat::never;
+  int marked = 0;
+
+ private:
+  int* looks_;
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(eight_looks_in_vain_are_made_at_once_and_then_one_in_ten_milliseconds) {
+  int looks = 0;
+  bool const throws = false;
+  per_peer<looked_at> all{{&looks, &throws}, 1};
+  looked_at* a = all.of("a", start);
+  auto const looks_at = [&](time_point now) {
+    looks = 0;
+    for (int i = 0; i < 20; ++i) BOOST_TEST(all.of("b", now) == nullptr);
+    return looks;
+  };
+  BOOST_TEST(looks_at(start) == 8);
+  BOOST_TEST(looks_at(start + 10ms - 1ns) == 0);
+  BOOST_TEST(looks_at(start + 10ms) == 1);
+  BOOST_TEST(looks_at(start + 20ms - 1ns) == 0);
+  BOOST_TEST(looks_at(start + 20ms) == 1);
+  a->until = start;
+  a = all.of("b", start + 30ms);  // not in vain: they begin anew
+  BOOST_REQUIRE(a != nullptr);
+  looks = 0;
+  for (int i = 0; i < 20; ++i) BOOST_TEST(all.of("c", start + 30ms) == nullptr);
+  BOOST_TEST(looks == 8);
+}
+
+BOOST_AUTO_TEST_CASE(a_state_that_cannot_be_made_harms_no_other) {
+  int looks = 0;
+  bool throws = false;
+  per_peer<looked_at> all{{&looks, &throws}, 1};
+  looked_at* const a = all.of("a", start);
+  a->until = start;
+  a->marked = 7;
+  throws = true;
+  BOOST_CHECK_THROW(static_cast<void>(all.of("b", start)), std::runtime_error);
+  throws = false;
+  BOOST_TEST(all.size() == 0U);
+  looked_at* const again = all.of("a", start);
+  BOOST_TEST((all.size() == 1 && again->marked == 0));
+}
+
+BOOST_AUTO_TEST_CASE(who_is_forgotten_is_who_a_list_says) {
+  for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+    cleat::sim::random draw{seed};
+    std::size_t const room = 1 + draw.below(4);
+    per_peer<pinned> all{{}, room};
+    struct known {
+      std::string name;
+      time_point until;
+      int marked;
+    };
+    std::vector<known> model;  // the one that was asked for last is the last one
+    time_point now = start;
+    for (int step = 1; step <= 300; ++step) {
+      now += 20ms;
+      std::string const name(1, static_cast<char>('a' + draw.below(7)));
+      auto const is = [&](known const& k) { return k.name == name; };
+      auto it = std::find_if(model.begin(), model.end(), is);
+      bool const met = it != model.end();
+      bool fits = true;
+      if (met) {
+        std::rotate(it, it + 1, model.end());
+      } else {
+        if (model.size() == room) {
+          auto const old = std::find_if(model.begin(), model.end(),
+                                        [&](known const& k) { return now >= k.until; });
+          fits = old != model.end();
+          if (fits) model.erase(old);
+        }
+        if (fits) model.push_back({name, cleat::never, 0});
+      }
+      pinned* const s = all.of(name, now);
+      BOOST_REQUIRE((s != nullptr) == fits);
+      BOOST_REQUIRE(all.size() == model.size());
+      if (s == nullptr) continue;
+      BOOST_REQUIRE(s->marked == model.back().marked);
+      s->marked = model.back().marked = step;
+      s->until = model.back().until =
+          draw.below(3) == 0 ? cleat::never : now + std::chrono::milliseconds{draw.below(200)};
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(says_how_much_room_there_is) {
+  per_peer<pinned> const plain{{}};
+  BOOST_TEST((plain.peers_max() == 10'000 && plain.size() == 0));
+  per_peer<pinned> const three{{}, 3};
+  BOOST_TEST((three.refusal().why() == kind::overloaded));
+  BOOST_TEST((three.refusal().sure() == certainty::not_sent));
+  BOOST_TEST(three.refusal().detail() ==
+             "a new peer, beyond 3 that cannot be forgotten; see peers_max");
 }
 
 BOOST_AUTO_TEST_CASE(states_stay_where_they_are_when_all_are_moved) {

@@ -183,6 +183,28 @@ BOOST_AUTO_TEST_CASE(nobody_waits_where_nobody_shall_and_only_so_many_otherwise)
   BOOST_TEST((a.succeeded() && c.succeeded() && d.succeeded()));
 }
 
+BOOST_AUTO_TEST_CASE(says_why_there_is_no_token) {
+  world w{1};
+  peer p;
+  auto never_waits = rate(10).burst(1).waiting_max(0).reject() | quick(w, p);
+  asked a{w, never_waits, w.new_call()};
+  asked b{w, never_waits, w.new_call()};
+  auto nobody_may = rate(6, 60s).burst(1).waiting_max(0) | quick(w, p);
+  asked c{w, nobody_may, w.new_call()};
+  asked d{w, nobody_may, w.new_call()};
+  auto slow = rate(6, 60s).burst(1) | quick(w, p);
+  asked e{w, slow, w.new_call()};
+  asked f{w, slow, w.new_call()};
+  w.run_for(0ms);
+  BOOST_REQUIRE((b.failed_as(kind::overloaded) && d.failed_as(kind::overloaded)));
+  BOOST_TEST(b.got->error().detail() == "rate of 10/s");
+  BOOST_TEST(d.got->error().detail() == "0 wait for a token");
+  f.cancel();
+  w.run_for(0ms);
+  BOOST_REQUIRE(f.failed_as(kind::cancelled));
+  BOOST_TEST(f.got->error().detail() == "waiting for a token");
+}
+
 BOOST_AUTO_TEST_CASE(the_last_that_waits_gives_its_token_back) {
   world w{1};
   peer p;
@@ -331,6 +353,12 @@ BOOST_AUTO_TEST_CASE(says_what_it_is) {
   BOOST_TEST(rate(0).describe() == "rate(1/s, burst 1)");
   BOOST_TEST(rate(6, 60s).burst(3).describe() == "rate(6 in 60 s, burst 3)");
   BOOST_TEST(rate(50).reject().shared().describe() == "rate(50/s, burst 5, nobody waits, shared)");
+  BOOST_TEST(rate(19).describe() == "rate(19/s, burst 1)");
+  BOOST_TEST(rate(20).describe() == "rate(20/s, burst 2)");
+  BOOST_TEST(rate(20).burst(0).describe() == "rate(20/s, burst 1)");
+  BOOST_TEST(rate(1'000'000'000).describe() == "rate(1000000000/s, burst 100000000)");
+  BOOST_TEST(rate(5).shared(std::make_shared<token_bucket>(settings(7, 2s, 3))).describe() ==
+             "rate(7 in 2 s, burst 3, shared)");
   world w{1};
   peer p;
   auto service = cleat::deadline(5s) | cleat::retry(2) | rate(100) | quick(w, p);
@@ -439,6 +467,88 @@ BOOST_AUTO_TEST_CASE(a_bucket_is_what_its_level_says) {
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {
     BOOST_TEST_CONTEXT("seed " << seed) { random_steps(seed); }
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_bucket_is_forgettable_exactly_when_it_is_full_and_nobody_waits) {
+  token_bucket bucket{settings(10, 1s, 2)};
+  time_point const now{1h};
+  BOOST_TEST(bucket.is_forgettable(now));
+  BOOST_TEST(bucket.is_forgettable(time_point{}));
+  {
+    token_bucket::token t{bucket, now};
+    BOOST_TEST((!t.waits() && t.at() == now));
+    t.use();
+  }
+  BOOST_TEST(!bucket.is_forgettable(now));
+  BOOST_TEST(!bucket.is_forgettable(now + 100ms - 1ns));
+  BOOST_TEST(bucket.is_forgettable(now + 100ms));
+  {
+    token_bucket::token t{bucket, now};
+    t.use();
+  }
+  BOOST_TEST(!bucket.is_forgettable(now + 200ms - 1ns));
+  BOOST_TEST(bucket.is_forgettable(now + 200ms));
+  token_bucket::token late{bucket, now};
+  BOOST_TEST((late.waits() && late.at() == now + 100ms && bucket.waiting() == 1));
+  BOOST_TEST(!bucket.is_forgettable(now + 1h));  // full, and one has not gone yet
+  late.use();
+  BOOST_TEST(bucket.waiting() == 0U);
+  BOOST_TEST(!bucket.is_forgettable(now + 300ms - 1ns));
+  BOOST_TEST(bucket.is_forgettable(now + 300ms));
+}
+
+BOOST_AUTO_TEST_CASE(a_token_is_there_at_its_time_and_a_nanosecond_before_it_is_not) {
+  token_bucket bucket{settings(3, 10ns, 2)};
+  time_point const now{1h};
+  for (int i = 0; i < 2; ++i) {
+    BOOST_TEST((bucket.next(now) == now));
+    token_bucket::token t{bucket, now};
+    t.use();
+  }
+  // One in 3 1/3 ns, rounded up.
+  BOOST_TEST((bucket.next(now) == now + 4ns));
+  BOOST_TEST((bucket.next(now + 3ns) == now + 4ns));
+  BOOST_TEST((bucket.next(now + 4ns) == now + 4ns));
+  BOOST_TEST((bucket.next(now + 5ns) == now + 5ns));
+  token_bucket::token t{bucket, now + 4ns};
+  BOOST_TEST((!t.waits() && bucket.waiting() == 0));
+  BOOST_TEST((bucket.next(now) == now + 7ns));
+}
+
+BOOST_AUTO_TEST_CASE(so_many_may_wait_for_a_token_and_not_one_more) {
+  auto s = settings(10, 1s, 1);
+  s.waiting_max = 2;
+  token_bucket bucket{s};
+  time_point const now{1h};
+  token_bucket::token first{bucket, now};
+  token_bucket::token second{bucket, now};
+  BOOST_TEST((bucket.waiting() == 1 && bucket.may_wait()));
+  {
+    token_bucket::token const third{bucket, now};
+    BOOST_TEST((bucket.waiting() == 2 && !bucket.may_wait()));
+  }
+  BOOST_TEST((bucket.waiting() == 1 && bucket.may_wait()));
+  s.waiting_max = 0;
+  BOOST_TEST(!token_bucket{s}.may_wait());
+  BOOST_TEST(token_bucket{}.with().waiting_max == 1000U);
+}
+
+BOOST_AUTO_TEST_CASE(a_bucket_is_told_no_rate_it_cannot_keep) {
+  auto const as_kept = [](token_bucket::settings s) { return token_bucket{s}.with(); };
+  for (duration const per : {-1s, 0s}) {
+    BOOST_TEST((as_kept(settings(7, per, 1)).per == 1ns));
+    BOOST_TEST(as_kept(settings(7, per, 1)).tokens == 1U);
+  }
+  BOOST_TEST((as_kept(settings(1, 2ns, 1)).per == 2ns));
+  BOOST_TEST(as_kept(settings(0, 5ns, 0)).tokens == 1U);
+  BOOST_TEST(as_kept(settings(4, 5ns, 1)).tokens == 4U);
+  BOOST_TEST(as_kept(settings(5, 5ns, 1)).tokens == 5U);
+  BOOST_TEST(as_kept(settings(6, 5ns, 1)).tokens == 5U);
+  BOOST_TEST(as_kept(settings(6, 5ns, 0)).burst == 1U);
+  BOOST_TEST(as_kept(settings(6, 5ns, 2)).burst == 2U);
+  token_bucket const by_default;
+  BOOST_TEST((by_default.with().tokens == 1 && by_default.with().per == 1s));
+  BOOST_TEST(by_default.with().burst == 1U);
 }
 
 BOOST_AUTO_TEST_CASE(no_rate_drifts) {

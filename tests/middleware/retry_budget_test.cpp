@@ -1,4 +1,5 @@
 #define BOOST_TEST_MODULE retry_budget
+#include <cleat/middleware/backoff.hpp>
 #include <cleat/middleware/retry_budget.hpp>
 #include <cleat/middleware/token_bucket.hpp>
 #include <cleat/sim/random.hpp>
@@ -8,8 +9,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
+using cleat::backoff;
 using cleat::duration;
 using cleat::retry_budget;
 using cleat::time_point;
@@ -18,6 +21,20 @@ using namespace std::chrono_literals;
 
 namespace {
 constexpr time_point start{1h};
+
+retry_budget::settings tokens(double deposit, double floor, double saved_max) {
+  retry_budget::settings s;
+  s.deposit = deposit;
+  s.floor = floor;
+  s.saved_max = saved_max;
+  return s;
+}
+
+int all_of(retry_budget& budget, time_point now) {
+  int granted = 0;
+  while (budget.withdraw(now)) ++granted;
+  return granted;
+}
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(a_slow_floor_refills_however_often_it_is_asked) {
@@ -106,4 +123,98 @@ BOOST_AUTO_TEST_CASE(a_bucket_gives_exactly_its_rate_however_often_it_is_asked) 
     BOOST_TEST(more >= least);
     BOOST_TEST(more <= least + 1 + s.burst);
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_budget_is_forgettable_when_its_floor_is_full_again_whatever_it_has_saved) {
+  retry_budget budget{tokens(1, 2, 5)};
+  BOOST_TEST(budget.is_forgettable(start));
+  BOOST_TEST(budget.withdraw(start));
+  BOOST_TEST(!budget.is_forgettable(start));
+  BOOST_TEST(!budget.is_forgettable(start + 500ms - 1ns));
+  BOOST_TEST(budget.is_forgettable(start + 500ms));
+  budget.deposit();
+  BOOST_TEST(!budget.is_forgettable(start));
+  BOOST_TEST(budget.is_forgettable(start + 1h));
+
+  retry_budget slow{tokens(0, 0.5, 5)};
+  BOOST_TEST(slow.is_forgettable(start));
+  BOOST_TEST(!slow.withdraw(start));
+  BOOST_TEST(slow.is_forgettable(start));
+  BOOST_TEST(!slow.withdraw(start + 1s - 1ns));
+  BOOST_TEST(slow.withdraw(start + 1s));
+  BOOST_TEST(!slow.is_forgettable(start + 2s - 1ns));
+  BOOST_TEST(slow.is_forgettable(start + 2s));
+}
+
+BOOST_AUTO_TEST_CASE(a_budget_saves_up_so_much_and_no_more) {
+  for (int const deposits : {2, 3, 4}) {
+    retry_budget budget{tokens(1, 0, 3)};
+    for (int i = 0; i < deposits; ++i) budget.deposit();
+    BOOST_TEST(all_of(budget, start) == std::min(deposits, 3));
+    BOOST_TEST(all_of(budget, start + 1h) == 0);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_retry_takes_of_the_floor_first) {
+  retry_budget budget{tokens(1, 1, 3)};
+  budget.deposit();
+  BOOST_TEST(budget.withdraw(start));
+  BOOST_TEST(all_of(budget, start + 1s) == 2);
+}
+
+BOOST_AUTO_TEST_CASE(a_budget_lives_with_a_time_that_goes_back) {
+  retry_budget budget{tokens(0, 1, 0)};
+  BOOST_TEST(budget.withdraw(start + 1s));
+  BOOST_TEST(!budget.withdraw(start));
+  BOOST_TEST(!budget.is_forgettable(start));
+  BOOST_TEST(!budget.withdraw(start + 2s - 1ns));
+  BOOST_TEST(budget.withdraw(start + 2s));
+}
+
+BOOST_AUTO_TEST_CASE(what_is_no_number_of_tokens_is_none_and_the_most_is_a_million) {
+  constexpr double no_number = std::numeric_limits<double>::quiet_NaN();
+  constexpr double endless = std::numeric_limits<double>::infinity();
+  for (double const none : {-1.0, 0.0, no_number, -endless}) {
+    retry_budget budget{tokens(none, none, none)};
+    budget.deposit();
+    BOOST_TEST(all_of(budget, start) == 0);
+    BOOST_TEST(all_of(budget, start + 10'000h) == 0);
+  }
+  retry_budget saved{tokens(endless, 0, endless)};
+  saved.deposit();
+  saved.deposit();
+  BOOST_TEST(all_of(saved, start) == 1'000'000);
+  retry_budget floor{tokens(0, endless, 0)};
+  BOOST_TEST(all_of(floor, start) == 1'000'000);
+}
+
+BOOST_AUTO_TEST_CASE(a_budget_is_by_default_a_fifth_ten_a_second_and_a_hundred_saved_up) {
+  retry_budget const budget;
+  BOOST_TEST(budget.with().deposit == 0.2);
+  BOOST_TEST(budget.with().floor == 10);
+  BOOST_TEST(budget.with().saved_max == 100);
+}
+
+BOOST_AUTO_TEST_CASE(a_backoff_doubles_up_to_its_most_exactly) {
+  constexpr std::uint64_t all_ones = std::numeric_limits<std::uint64_t>::max();
+  auto const waits = [](backoff b, std::uint64_t random) {
+    std::vector<duration::rep> all;
+    for (unsigned n = 1; n <= 5; ++n) all.push_back(b.wait(n, random).count());
+    return all;
+  };
+  using list = std::vector<duration::rep>;
+  constexpr auto each = boost::test_tools::per_element();
+  BOOST_TEST(waits(backoff::additive(3ns, 0ns, 13ns), all_ones) == (list{3, 6, 12, 13, 13}), each);
+  BOOST_TEST(waits(backoff::additive(3ns, 0ns, 12ns), 0) == (list{3, 6, 12, 12, 12}), each);
+  BOOST_TEST(waits(backoff::additive(5ns, 0ns, 8ns), 0) == (list{5, 8, 8, 8, 8}), each);
+  BOOST_TEST(waits(backoff::additive(20ns, 0ns, 13ns), 0) == (list{13, 13, 13, 13, 13}), each);
+  // And what comes by chance, at the least and at the most.
+  BOOST_TEST(waits(backoff::additive(3ns, 4ns, 13ns), 0) == (list{3, 6, 12, 13, 13}), each);
+  BOOST_TEST(waits(backoff::additive(3ns, 4ns, 13ns), all_ones) == (list{7, 10, 13, 13, 13}), each);
+  BOOST_TEST(waits(backoff::full_jitter(3ns, 13ns), 0) == (list{0, 0, 0, 0, 0}), each);
+  BOOST_TEST(waits(backoff::full_jitter(3ns, 13ns), all_ones) == (list{3, 6, 12, 13, 13}), each);
+  BOOST_TEST((backoff::additive(1s, 0s).wait(70, all_ones) == 1h));
+  BOOST_TEST(
+      (backoff::additive(duration::max(), duration::max(), duration::max()).wait(70, all_ones) ==
+       duration::max()));
 }

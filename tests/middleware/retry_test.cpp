@@ -95,6 +95,37 @@ BOOST_AUTO_TEST_CASE(waits_twice_as_long_each_time) {
   BOOST_TEST((s.at[3] - s.at[2] == 1000ms));
 }
 
+BOOST_AUTO_TEST_CASE(
+    waits_with_full_jitter_from_a_tenth_of_a_second_to_five_if_nothing_else_is_said) {
+  struct watcher {
+    using listens_to = cleat::event_list<cleat::retry_scheduled>;
+    void on(cleat::retry_scheduled const& e) noexcept { waits.push_back(e.wait); }
+    std::vector<duration> waits;
+  };
+  world time{1};
+  script s;
+  s.failures.assign(8, refused());
+  watcher w;
+  auto service = cleat::observe(w) | retry(9) | scripted(s);
+  BOOST_TEST(ask(time, service, time.new_call()).has_value());
+  BOOST_REQUIRE((s.at.size() == 9 && w.waits.size() == 8));
+  auto const meant = backoff::full_jitter(100ms, 5s);
+  for (unsigned n = 1; n <= 8; ++n) {
+    duration const wait = meant.wait(n, cleat::detail::jitter_bits(s.attempts[n - 1]));
+    BOOST_TEST((s.at[n] - s.at[n - 1] == wait && w.waits[n - 1] == wait));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(no_attempt_is_one_attempt) {
+  world time{1};
+  script s;
+  s.failures = {refused()};
+  auto service = retry(0) | scripted(s);
+  BOOST_TEST(!ask(time, service, time.new_call()).has_value());
+  BOOST_TEST(s.attempts.size() == 1U);
+  BOOST_TEST(retry(0).describe() == "retry(1)");
+}
+
 BOOST_AUTO_TEST_CASE(keeps_the_operation_over_all_attempts_and_numbers_them) {
   world time{1};
   script s;

@@ -389,6 +389,57 @@ BOOST_AUTO_TEST_CASE(closing_cancels_what_is_under_way_and_waits_for_its_end) {
   BOOST_TEST(time.leftovers().empty());
 }
 
+BOOST_AUTO_TEST_CASE(closing_cancels_all_that_are_left_whichever_has_ended) {
+  for (std::size_t early = 0; early < 3; ++early) {
+    world time{1};
+    script primary;
+    script mirror;
+    auto made = shadow(service{primary}, service{mirror});
+    for (std::size_t i = 0; i < 3; ++i) {
+      mirror.takes = i == early ? 1s : 1h;
+      BOOST_TEST(time.run(cleat::ask(made, "it", time.new_call())).has_value());
+    }
+    time.run_for(2s);
+    BOOST_TEST((made.mirrored()->under_way() == 2 && mirror.ended == 1));
+    duration const before = time.elapsed();
+    time.run(made.close());
+    BOOST_TEST((time.elapsed() == before && mirror.ended == 3));
+    BOOST_TEST(made.mirrored()->under_way() == 0U);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_is_closed_before_its_mirror_was_asked_does_not_ask_it) {
+  world time{1};
+  script mirror;
+  std::shared_ptr<cleat::mirrored_calls> mirrored;
+  auto closes = [&](std::string q, call) -> task<result<std::string>> {
+    co_await cleat::mirrored_calls::close(mirrored);
+    co_return q;
+  };
+  auto made = shadow(closes, service{mirror});
+  mirrored = made.mirrored();
+  BOOST_TEST(time.run(cleat::ask(made, std::string{"it"}, time.new_call())).has_value());
+  time.run_for(1s);
+  BOOST_TEST(mirror.asked.empty());
+}
+
+BOOST_AUTO_TEST_CASE(tells_how_long_a_mirror_took_that_failed) {
+  for (bool const throws : {false, true}) {
+    world time{1};
+    script primary;
+    script mirror;
+    mirror.takes = 70ms;
+    mirror.throws = throws;
+    mirror.why = failure{kind::reset};
+    watcher w;
+    auto made = cleat::observe(w) | shadow(service{primary}, service{mirror});
+    BOOST_TEST(time.run(cleat::ask(made, "it", time.new_call())).has_value());
+    BOOST_TEST((w.count(action::shadow_sent) == 1 && w.elapsed == 0s));
+    time.run_for(1s);
+    BOOST_TEST((w.count(action::shadow_failed) == 1 && w.elapsed == 70ms));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_shadow_may_go_while_mirrored_calls_are_under_way) {
   script primary;
   script mirror;

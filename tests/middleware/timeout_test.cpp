@@ -171,6 +171,34 @@ BOOST_AUTO_TEST_CASE(believes_a_service_that_knows_how_far_it_got) {
   BOOST_TEST(failed(it.ask(), kind::closed, certainty::maybe_executed));
 }
 
+BOOST_AUTO_TEST_CASE(says_how_many_attempts_the_service_had_made) {
+  foreign f;
+  f.when_cancelled = failure{kind::cancelled}.with_attempts(3);
+  one it{f};
+  auto const r = it.ask();
+  BOOST_TEST(failed(r, kind::timed_out, certainty::maybe_executed));
+  BOOST_TEST(r.error().attempts() == 3U);
+}
+
+BOOST_AUTO_TEST_CASE(a_call_that_is_cancelled_after_its_time_is_cancelled) {
+  foreign f;
+  f.stubborn = true;
+  f.fails = failure{kind::cancelled};
+  world w{1};
+  auto service = timeout(1s) | theirs(f);
+  std::optional<result<std::string>> got;
+  asio::cancellation_signal signal;
+  cleat::spawn(
+      w.executor(), cleat::ask(service, std::string{"it"}, w.new_call()),
+      asio::bind_cancellation_slot(
+          signal.slot(), [&](std::exception_ptr, result<std::string> r) { got = std::move(r); }));
+  w.run_for(5s);
+  signal.emit(asio::cancellation_type::terminal);
+  w.run_for(5s);
+  BOOST_REQUIRE(got.has_value());
+  BOOST_TEST(failed(*got, kind::cancelled, certainty::maybe_executed));
+}
+
 BOOST_AUTO_TEST_CASE(a_success_in_spite_of_cancellation_is_passed_on) {
   foreign f;
   f.when_cancelled = std::string{"just so"};

@@ -13,7 +13,7 @@ namespace cleat {
 /// bits.
 class backoff {
  public:
-  /// Evenly distributed in [0, min(`most`, `base` · 2^(n−1))) after n failures: "full jitter",
+  /// Evenly distributed in [0, min(`most`, `base` · 2^(n−1))] after n failures: "full jitter",
   /// which spreads clients best (Brooker, "Exponential backoff and jitter", 2015).
   [[nodiscard]] static constexpr backoff full_jitter(duration base, duration most) noexcept {
     return {base, most, duration{-1}};

@@ -210,9 +210,7 @@ class circuit {
   /// times `open_max` (counted from the end of the open time).
   [[nodiscard]] bool is_forgettable(time_point now) const noexcept {
     if (under_way_ != 0) return false;
-    if (state_ == state::closed && in_a_row_ == 0 && (with_.ratio <= 0 || window_.is_clear(now))) {
-      return true;
-    }
+    if (state_ == state::closed && in_a_row_ == 0 && window_.is_clear(now)) return true;
     return now >= forgettable_;
   }
   /// Trials under way.

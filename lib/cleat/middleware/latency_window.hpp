@@ -32,7 +32,7 @@ class latency_window {
 
   latency_window() noexcept : latency_window(settings{}) {}
   explicit latency_window(settings s) noexcept : with_(s) {
-    with_.quantile = with_.quantile >= 0 ? std::min(with_.quantile, 1.0) : 0;
+    with_.quantile = std::min(std::max(0.0, with_.quantile), 1.0);  // what is no number is 0
     with_.half = std::max<std::uint16_t>(with_.half, 1);
     with_.needed = std::min<std::uint32_t>(with_.needed, with_.half);
     with_.needed = std::max(with_.needed, 1U);

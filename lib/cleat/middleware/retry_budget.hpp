@@ -59,7 +59,7 @@ class retry_budget {
   static constexpr double tokens_max = 1e6;
   /// More than `tokens_max` is as good as that many; what is no number is none.
   static constexpr std::int64_t to_parts(double tokens) noexcept {
-    double const some = tokens > 0 ? std::min(tokens, tokens_max) : 0;
+    double const some = std::min(std::max(0.0, tokens), tokens_max);
     return static_cast<std::int64_t>(some * static_cast<double>(token));
   }
 
@@ -71,7 +71,7 @@ class retry_budget {
   };
 
   [[nodiscard]] level refilled(time_point now) const noexcept {
-    if (last_ == never || now <= last_) return {floor_, rest_};
+    now = std::max(now, last_);
     std::int64_t const full = std::max(floor_rate_, token);
     auto const ns = std::chrono::nanoseconds{now - last_}.count();
     wide const more = static_cast<wide>(floor_rate_) * ns + rest_;

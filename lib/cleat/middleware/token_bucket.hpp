@@ -35,8 +35,8 @@ class token_bucket {
   explicit token_bucket(settings s) noexcept : settings_(s) {
     settings_.per = std::max(settings_.per, duration{1});
     auto const most = static_cast<std::uint64_t>(in_ns(settings_.per));
-    settings_.tokens = std::max(settings_.tokens, 1U);
-    if (settings_.tokens > most) settings_.tokens = static_cast<std::uint32_t>(most);
+    settings_.tokens =
+        static_cast<std::uint32_t>(std::clamp<std::uint64_t>(settings_.tokens, 1, most));
     settings_.burst = std::max(settings_.burst, 1U);
   }
 
@@ -65,7 +65,7 @@ class token_bucket {
   [[nodiscard]] time_point to_time(wide parts) const noexcept {
     wide ns = parts / settings_.tokens;
     if (parts % settings_.tokens > 0) ++ns;
-    if (ns >= in_ns(never.time_since_epoch())) return never;
+    ns = std::min<wide>(ns, in_ns(never.time_since_epoch()));
     return time_point{std::chrono::duration_cast<duration>(
         std::chrono::nanoseconds{static_cast<std::int64_t>(ns)})};
   }

@@ -58,7 +58,7 @@ class waiting_line {
   [[nodiscard]] std::size_t under_way() const noexcept { return under_way_; }
   [[nodiscard]] std::size_t waiting() const noexcept { return waiting_; }
   [[nodiscard]] bool is_forgettable(time_point /*now*/) const noexcept {
-    return under_way_ == 0 && waiting_ == 0;
+    return under_way_ == 0;  // then nobody waits either
   }
   /// Of all that are under way or wait.
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
@@ -154,20 +154,14 @@ inline waiting_line::answer waiting_line::enter(place& p) noexcept {
 }
 
 inline void waiting_line::leave(place& p) noexcept {
-  auto const was = p.state_;
-  p.state_ = place::state::outside;
-  if (was == place::state::waits) {
-    unlink(p);
-    bytes_ -= p.bytes_;
-  } else if (was == place::state::under_way) {
-    bytes_ -= p.bytes_;
-    --under_way_;
-    if (first_ == nullptr) return;
-    place& next = *first_;
-    unlink(next);
-    ++under_way_;
-    next.become(place::state::under_way);
-  }
+  bytes_ -= p.bytes_;
+  if (p.state_ == place::state::waits) return unlink(p);
+  --under_way_;
+  if (first_ == nullptr) return;
+  place& next = *first_;
+  unlink(next);
+  ++under_way_;
+  next.become(place::state::under_way);
 }
 
 inline void waiting_line::drop_oldest() noexcept {
@@ -188,7 +182,6 @@ inline void waiting_line::append(place& p) noexcept {
 inline void waiting_line::unlink(place& p) noexcept {
   (p.before_ != nullptr ? p.before_->after_ : first_) = p.after_;
   (p.after_ != nullptr ? p.after_->before_ : last_) = p.before_;
-  p.before_ = p.after_ = nullptr;
   --waiting_;
   bytes_waiting_ -= p.bytes_;
 }
