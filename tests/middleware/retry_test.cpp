@@ -499,7 +499,7 @@ BOOST_AUTO_TEST_CASE(backoff_stays_within_its_bounds) {
 
 BOOST_AUTO_TEST_CASE(a_retry_describes_itself) {
   BOOST_TEST(retry(2).describe() == "retry(2)");
-  BOOST_TEST(retry(3).per_attempt(1500ms).describe() == "retry(3, 1.5 s each)");
+  BOOST_TEST(retry(3).per_attempt(1500ms).describe() == "retry(3, 1500 ms each)");
   auto const budget = std::make_shared<retry_budget>();
   BOOST_TEST(retry(3).budget(budget).describe() == "retry(3, shared budget)");
 }
