@@ -286,6 +286,8 @@ BOOST_AUTO_TEST_CASE(who_gives_up_in_the_queue_is_not_told_as_dropped) {
   BOOST_TEST((d.failed_as(kind::timed_out) && d.ended_at == 3ms));
   BOOST_TEST(d.detail() == "waiting for a place");
   BOOST_TEST((log.acts.size() == 2 && log.count(action::limit_queued) == 2));
+  w.run_for(1s);
+  BOOST_TEST(a.succeeded());
 }
 
 BOOST_AUTO_TEST_CASE(a_call_that_waits_for_its_next_attempt_keeps_no_place) {
