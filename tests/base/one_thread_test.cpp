@@ -138,24 +138,6 @@ BOOST_AUTO_TEST_CASE(cancelling_from_another_thread_while_a_chain_runs_ends_the_
   says_what_is_wrong(misuse);
 }
 
-BOOST_AUTO_TEST_CASE(a_scope_that_goes_before_its_chains_says_so) {
-  child const misuse{[] {
-    asio::io_context context;
-    auto body = []() -> task<> {
-      cleat::environment& env = co_await cleat::this_chain::environment;
-      auto waits = []() -> task<> { static_cast<void>(co_await cleat::sleep_until(cleat::never)); };
-      cleat::scope beside{env};
-      beside.spawn(waits());
-    };
-    cleat::spawn(context.get_executor(), body());
-    context.run();
-  }};
-  BOOST_TEST(misuse.signal() == SIGABRT);
-  BOOST_TEST(
-      misuse.said() ==
-      "cleat: a scope is destroyed while its chains still run; `co_await` its join() first\n");
-}
-
 BOOST_AUTO_TEST_CASE(one_thread_after_the_other_is_right) {
   asio::io_context context;
   int total = 0;

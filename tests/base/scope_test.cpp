@@ -1,4 +1,6 @@
 #define BOOST_TEST_MODULE scope
+#include "../support/child.hpp"
+
 #include <cleat/base/clock.hpp>
 #include <cleat/base/event.hpp>
 #include <cleat/base/scope.hpp>
@@ -16,6 +18,8 @@
 #include <boost/test/unit_test.hpp>
 
 #include <atomic>
+#include <csignal>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -26,6 +30,7 @@ using cleat::kind;
 using cleat::scope;
 using cleat::task;
 using cleat::use_task;
+using cleat::test::child;
 using namespace std::chrono_literals;
 
 namespace {
@@ -277,4 +282,137 @@ BOOST_AUTO_TEST_CASE(members_go_before_what_their_owner_has_when_the_context_goe
   }
   BOOST_TEST(owner_has_gone);
   BOOST_TEST(!member_went_after);
+}
+
+BOOST_AUTO_TEST_CASE(joining_an_empty_scope_waits_for_nothing) {
+  auto body = []() -> task<bool> {
+    environment& env = co_await cleat::this_chain::environment;
+    scope beside{env};
+    co_await beside.join();
+    beside.spawn(hop());
+    co_await beside.join();
+    co_return beside.empty();
+  };
+  BOOST_TEST(run(body()));
+}
+
+BOOST_AUTO_TEST_CASE(a_join_that_is_kept_after_its_end_wakes_nobody_again) {
+  auto body = []() -> task<int> {
+    environment& env = co_await cleat::this_chain::environment;
+    scope beside{env};
+    beside.spawn(hop());
+    auto first = beside.join();
+    co_await std::move(first);
+    beside.spawn(hop());
+    int const n = co_await value_after_hops(1, 3);
+    co_await beside.join();
+    co_return n;
+  };
+  BOOST_TEST(run(body()) == 1);
+}
+
+BOOST_AUTO_TEST_CASE(rethrows_the_first_of_several_exceptions) {
+  auto body = []() -> task<std::string> {
+    environment& env = co_await cleat::this_chain::environment;
+    auto bad = [](std::string what, int hops) -> task<> {
+      for (int i = 0; i < hops; ++i) co_await hop();
+      throw std::runtime_error(what);
+    };
+    scope beside{env};
+    beside.spawn(bad("second", 2));
+    beside.spawn(bad("first", 1));
+    beside.spawn(hop());
+    try {
+      co_await beside.join();
+    } catch (std::runtime_error const& e) {
+      co_return e.what();
+    }
+    co_return "nothing";
+  };
+  BOOST_TEST(run(body()) == "first");
+}
+
+BOOST_AUTO_TEST_CASE(a_chain_that_was_cancelled_before_it_joins_cancels_its_chains) {
+  asio::io_context context;
+  bool ended = false;
+  auto body = [&]() -> task<> {
+    environment& env = co_await cleat::this_chain::environment;
+    auto waits = []() -> task<> { static_cast<void>(co_await cleat::sleep_until(cleat::never)); };
+    scope beside{env};
+    beside.spawn(waits());
+    env.cancel();
+    co_await beside.join();
+    ended = true;
+  };
+  cleat::spawn(context.get_executor(), body());
+  context.poll();
+  BOOST_TEST(ended);
+}
+
+namespace {
+
+/// Ends, here and now, what waits on it.
+class bell final : public cleat::leaf {
+ public:
+  void await_resume() const noexcept {}
+  void ring() { complete(); }
+
+ private:
+  void begin(bool) override {}
+  void cancel() noexcept override { complete_later(); }
+};
+
+struct rings_at_its_end {
+  bell& rung;
+  ~rings_at_its_end() { rung.ring(); }
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_chain_that_ends_while_its_owner_goes_wakes_nobody) {
+  asio::io_context context;
+  bool ended = false;
+  bool went_on = false;
+  environment* owner = nullptr;
+  bell last;
+  auto member = [&]() -> task<> {
+    co_await std::move(last);
+    ended = true;
+  };
+  auto joins = [&](scope& beside) -> task<> {
+    rings_at_its_end const here{last};
+    co_await beside.join();
+    went_on = true;
+  };
+  auto body = [&]() -> task<> {
+    environment& env = co_await cleat::this_chain::environment;
+    owner = &env;
+    scope beside{env};
+    beside.spawn(member());
+    co_await joins(beside);
+  };
+  cleat::spawn(context.get_executor(), body());
+  context.poll();
+  owner->drop();
+  BOOST_TEST(ended);
+  BOOST_TEST(!went_on);
+  BOOST_TEST(cleat::chain_count(context) == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(a_scope_that_goes_before_its_chains_says_so) {
+  child const misuse{[] {
+    asio::io_context context;
+    auto body = []() -> task<> {
+      cleat::environment& env = co_await cleat::this_chain::environment;
+      auto waits = []() -> task<> { static_cast<void>(co_await cleat::sleep_until(cleat::never)); };
+      cleat::scope beside{env};
+      beside.spawn(waits());
+    };
+    cleat::spawn(context.get_executor(), body());
+    context.run();
+  }};
+  BOOST_TEST(misuse.signal() == SIGABRT);
+  BOOST_TEST(
+      misuse.said() ==
+      "cleat: a scope is destroyed while its chains still run; `co_await` its join() first\n");
 }

@@ -59,8 +59,7 @@ class chain_list final : public boost::asio::execution_context::service {
       std::size_t depth = 0;
       for (frame const* f = link->env_.innermost(); f != nullptr; f = f->parent) {
         std::string_view file = f->at.file_name();
-        if (auto const slash = file.rfind('/'); slash != std::string_view::npos)
-          file.remove_prefix(slash + 1);
+        file.remove_prefix(file.rfind('/') + 1);  // 0 where there is none
         out << "  #" << depth++ << ' ' << f->at.function_name() << " at " << file << ':'
             << f->at.line() << '\n';
       }

@@ -11,9 +11,7 @@ boost::asio::execution_context::id entropy::id;
 
 entropy::entropy(boost::asio::execution_context& context) : service(context) {
   std::random_device device;
-  std::uint64_t const high = device();
-  std::uint64_t const low = device();
-  seed((high << 32U) ^ low);
+  seed(std::uniform_int_distribution<std::uint64_t>{}(device));
 }
 
 entropy& entropy::of(environment::executor_type const& executor) {

@@ -62,7 +62,7 @@ class scope {
     member(scope& in, task<void>&& t)
         : environment(in.owner_.executor()),
           chain_link(in.owner_.executor(), *this),
-          scope_(&in),
+          scope_(in),
           after_(in.first_),
           task_(std::move(t)) {
       if (after_ != nullptr) after_->before_ = this;
@@ -83,26 +83,25 @@ class scope {
 
     void finish() override {
       std::exception_ptr const error = task_.handle_.promise().error();
-      scope* const s = leave();
+      scope& in = scope_;
+      leave();
       delete this;
-      if (s != nullptr) s->ended(error);
+      in.ended(error);
     }
     void destroy() noexcept override {
       leave();
       delete this;
     }
-    scope* leave() noexcept {
-      if (scope_ == nullptr) return nullptr;
+    void leave() noexcept {
       if (before_ != nullptr) {
         before_->after_ = after_;
       } else {
-        scope_->first_ = after_;
+        scope_.first_ = after_;
       }
       if (after_ != nullptr) after_->before_ = before_;
-      return scope_;
     }
 
-    scope* scope_;
+    scope& scope_;
     member* before_ = nullptr;
     member* after_;
     task<void> task_;
@@ -120,9 +119,8 @@ class scope {
 class scope::joiner final : public leaf {
  public:
   explicit joiner(scope& of) noexcept : scope_(of) {}
-  ~joiner() override {
-    if (scope_.joiner_ == this) scope_.joiner_ = nullptr;
-  }
+  /// Only the owner joins, and it is at one place at a time.
+  ~joiner() override { scope_.joiner_ = nullptr; }
   void await_resume() const {
     if (scope_.error_) std::rethrow_exception(scope_.error_);
   }
@@ -136,7 +134,7 @@ class scope::joiner final : public leaf {
   }
   void cancel() noexcept override { scope_.cancel(); }
   void wake() {
-    scope_.joiner_ = nullptr;
+    scope_.joiner_ = nullptr;  // we may be kept longer
     complete();
   }
 
