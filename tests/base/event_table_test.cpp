@@ -97,6 +97,14 @@ BOOST_AUTO_TEST_CASE(a_copy_of_a_table_tells_the_same_listener) {
   BOOST_TEST(table.started == 1);
 }
 
+BOOST_AUTO_TEST_CASE(an_event_has_a_line_of_its_own_unless_it_says_that_it_is_summed) {
+  failure const why{kind::malformed};
+  BOOST_TEST(
+      !(cleat::frame_received{nullptr, "", {}, cleat::verdict::push, "", nullptr, {}}.summed));
+  BOOST_TEST(!(cleat::decode_failed{nullptr, {}, why, false}.summed));
+  BOOST_TEST(!(cleat::push_dropped{"lamp"}.summed));
+}
+
 BOOST_AUTO_TEST_CASE(each_action_has_a_word_of_its_own) {
   std::set<std::string_view> words;
   for (std::size_t i = 0; i < cleat::action_count; ++i)

@@ -2,7 +2,10 @@
 #include "../support/sanitized.hpp"
 
 #include <cleat/base/frame_memory.hpp>
+#include <cleat/base/scope.hpp>
+#include <cleat/base/spawn.hpp>
 
+#include <boost/asio/io_context.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <array>
@@ -176,6 +179,27 @@ BOOST_AUTO_TEST_CASE(what_is_freed_after_the_end_of_its_threads_pool_goes_back_a
     memory::deallocate(watched[1], 1472);
   }}.join();
   BOOST_TEST(freed == 2);
+}
+
+BOOST_AUTO_TEST_CASE(chains_that_come_and_go_take_nothing_from_the_heap_in_the_end) {
+  boost::asio::io_context context;
+  bool steady = false;
+  auto one = []() -> cleat::task<int> { co_return 1; };
+  auto nothing = []() -> cleat::task<> { co_return; };
+  auto body = [&]() -> cleat::task<> {
+    cleat::environment& env = co_await cleat::this_chain::environment;
+    for (int round = 0; round < 3; ++round) {
+      std::size_t const before = made;
+      static_cast<void>(co_await one());
+      cleat::scope beside{env};
+      beside.spawn(nothing());
+      co_await beside.join();
+      steady = made == before;
+    }
+  };
+  cleat::spawn(context.get_executor(), body());
+  context.run();
+  BOOST_TEST(steady);
 }
 
 #else

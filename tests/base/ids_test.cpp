@@ -1,5 +1,8 @@
 #define BOOST_TEST_MODULE ids
+#include "../support/hand_time.hpp"
+
 #include <cleat/base/call.hpp>
+#include <cleat/base/entropy.hpp>
 #include <cleat/base/ids.hpp>
 
 #include <boost/asio/io_context.hpp>
@@ -97,6 +100,17 @@ BOOST_AUTO_TEST_CASE(each_call_has_numbers_of_its_own_and_no_deadline) {
   BOOST_TEST(a.attempt == 1U);
   BOOST_TEST(a.repeatable);
   BOOST_TEST(a.events == nullptr);
+}
+
+BOOST_AUTO_TEST_CASE(the_numbers_of_a_call_are_the_next_three_of_its_context) {
+  cleat::test::hand_time time;
+  auto& random = cleat::entropy::of(time.context.get_executor());
+  random.seed(5);
+  auto const [operation, a, b] = random.next<3>();
+  random.seed(5);
+  auto const c = time.new_call();
+  BOOST_TEST(c.operation == operation);
+  BOOST_TEST((c.correlation == uuid7{time.clock().wall(), a, b}));
 }
 
 BOOST_AUTO_TEST_CASE(a_deadline_is_only_ever_brought_forward) {

@@ -34,7 +34,7 @@ inline constexpr auto hex_values = [] {
 /// 16 lower-case hexadecimal digits.
 [[nodiscard]] constexpr text<16> hex16(std::uint64_t value) noexcept {
   std::array<char, 16> digits{};
-  for (std::size_t i = digits.size(); i > 0; i -= 2, value >>= 8U) {
+  for (std::size_t i = digits.size(); i != 0; i -= 2, value >>= 8U) {
     auto const& pair = detail::hex_pairs[value & 255U];
     digits[i - 2] = pair[0];
     digits[i - 1] = pair[1];
@@ -52,7 +52,7 @@ inline constexpr auto hex_values = [] {
     seen |= digit;
     value = value << 4U | (digit & 15U);
   }
-  if (seen > 15) return std::nullopt;
+  if (seen == 255) return std::nullopt;
   return value;
 }
 
@@ -82,15 +82,16 @@ class uuid7 {
     put("-");
     put(h.view().substr(8, 4));
     put("-");
-    put(h.view().substr(12, 4));
+    put(h.view().substr(12));
     put("-");
     put(l.view().substr(0, 4));
     put("-");
-    put(l.view().substr(4, 12));
+    put(l.view().substr(4));
     return text<36>{std::string_view{out.data(), out.size()}};
   }
 
-  [[nodiscard]] constexpr bool empty() const noexcept { return high_ == 0 && low_ == 0; }
+  /// Whatever was made of a time has its variant in there.
+  [[nodiscard]] constexpr bool empty() const noexcept { return low_ == 0; }
   friend constexpr bool operator==(uuid7 const&, uuid7 const&) noexcept = default;
 
  private:
