@@ -5,6 +5,7 @@
 #include <cleat/base/spawn.hpp>
 #include <cleat/base/timed.hpp>
 
+#include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/io_context.hpp>
@@ -544,6 +545,33 @@ BOOST_AUTO_TEST_CASE(an_operation_is_ended_at_its_deadline_and_not_a_moment_befo
   time.advance(1ns);
   time.poll();
   BOOST_TEST(l.fails_as(kind::timed_out));
+}
+
+BOOST_AUTO_TEST_CASE(a_deadline_that_passes_after_the_operation_has_ended_cancels_nothing) {
+  hand_time time;
+  int cancellations = 0;
+  auto body = [&](time_point deadline) -> task<> {
+    auto initiation = [&](auto handler) {
+      // As some of Asio's do, it leaves in the slot what it put there.
+      asio::get_associated_cancellation_slot(handler).assign(
+          [&](asio::cancellation_type) { ++cancellations; });
+      asio::post(time.context,
+                 [h = std::move(handler)]() mutable { h(boost::system::error_code{}); });
+    };
+    auto operation =
+        cleat::timed(asio::async_initiate<decltype(use_task), void(boost::system::error_code)>(
+                         initiation, use_task),
+                     deadline);
+    result<void> const r = co_await std::move(operation);
+    BOOST_TEST(r.has_value());
+    static_cast<void>(co_await cleat::sleep_until(deadline + 1s));
+  };
+  cleat::spawn(time.context.get_executor(), body(time.now() + 1s));
+  time.poll();
+  time.advance(2s);
+  time.poll();
+  BOOST_TEST(cancellations == 0);
+  BOOST_TEST(cleat::chain_count(time.context) == 0U);
 }
 
 BOOST_AUTO_TEST_CASE(an_operation_that_is_cancelled_has_not_timed_out) {

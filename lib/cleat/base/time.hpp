@@ -2,6 +2,7 @@
 
 #include <cleat/base/standard.hpp>
 
+#include <algorithm>
 #include <chrono>
 
 namespace cleat {
@@ -16,7 +17,7 @@ inline constexpr time_point never = time_point::max();
 
 /// `t + d`, never beyond `never`.
 [[nodiscard]] constexpr time_point saturated_add(time_point t, duration d) noexcept {
-  return d > never - t ? never : t + d;
+  return t + std::min(d, never - t);
 }
 
 }  // namespace cleat

@@ -15,7 +15,7 @@ class timed_leaf final : public detail::asio_leaf_base<Operation, Results...> {
       : base(std::move(operation)), deadline_(deadline) {}
 
   auto await_resume() {
-    timeout_.unset();
+    timeout_.unset();  // we may be kept longer
     auto r = base::await_resume();
     // What completed all the same is not lost to a deadline.
     if (expired_ && !r && r.error().why() == kind::cancelled && !this->env().cancelled()) {
@@ -26,11 +26,9 @@ class timed_leaf final : public detail::asio_leaf_base<Operation, Results...> {
 
  private:
   void begin(bool cancelled) override {
-    if (!cancelled) {
-      timeout_.set(
-          this->env().executor(), deadline_,
-          [](void* self) { static_cast<timed_leaf*>(self)->expire(); }, this);
-    }
+    timeout_.set(
+        this->env().executor(), deadline_,
+        [](void* self) { static_cast<timed_leaf*>(self)->expire(); }, this);
     base::begin(cancelled);
   }
   void expire() {
