@@ -1,15 +1,20 @@
 #define BOOST_TEST_MODULE relay
 #include <cleat/base/relay.hpp>
 #include <cleat/base/scope.hpp>
+#include <cleat/base/spawn.hpp>
 #include <cleat/sim/world.hpp>
 
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/test/unit_test.hpp>
 
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 using cleat::held;
 using cleat::relay;
@@ -65,6 +70,19 @@ task<std::string> angry(int n) {
   throw std::runtime_error{"no"};
 }
 
+task<std::string> hop(int n) {
+  auto const executor = co_await cleat::this_chain::executor;
+  co_await boost::asio::post(executor, cleat::use_task);
+  co_return std::to_string(n);
+}
+
+std::vector<std::string> lines_of(std::string const& text) {
+  std::vector<std::string> all;
+  std::istringstream in{text};
+  for (std::string line; std::getline(in, line);) all.push_back(line);
+  return all;
+}
+
 template <class Make>
 task<std::string> sum(Make make, int times) {
   auto s = co_await summing<Make>{make, times};
@@ -102,10 +120,13 @@ BOOST_AUTO_TEST_CASE(relays_stand_on_relays) {
 
 BOOST_AUTO_TEST_CASE(what_is_thrown_below_reaches_who_awaits) {
   world w{1};
-  BOOST_CHECK_THROW(w.run(sum(angry, 2)), std::runtime_error);
+  auto const says = [](std::string what) {
+    return [what](std::runtime_error const& e) { return e.what() == what; };
+  };
+  BOOST_CHECK_EXCEPTION(w.run(sum(angry, 2)), std::runtime_error, says("no"));
   auto throwing = [](int) -> task<std::string> { throw std::runtime_error{"before it began"}; };
-  BOOST_CHECK_THROW(w.run(sum(throwing, 2)), std::runtime_error);
-  BOOST_CHECK_THROW(w.run(sum_of_sums(angry)), std::runtime_error);
+  BOOST_CHECK_EXCEPTION(w.run(sum(throwing, 2)), std::runtime_error, says("before it began"));
+  BOOST_CHECK_EXCEPTION(w.run(sum_of_sums(angry)), std::runtime_error, says("no"));
 }
 
 BOOST_AUTO_TEST_CASE(a_cancelled_chain_leaves_it) {
@@ -123,6 +144,34 @@ BOOST_AUTO_TEST_CASE(a_cancelled_chain_leaves_it) {
   BOOST_TEST(got == "10");  // both waits ended at once
   BOOST_TEST((w.elapsed() == 0s));
   BOOST_TEST(w.leftovers().empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_dump_shows_what_it_waits_for_and_who_waits_for_it) {
+  boost::asio::io_context context;
+  std::ostringstream waiting;
+  std::ostringstream after;
+  auto body = [&]() -> task<> {
+    static_cast<void>(co_await sum(hop, 1));
+    static_cast<void>(co_await summing<decltype(&hop)>{hop, 1});
+    cleat::dump_chains(context, after);
+  };
+  cleat::spawn(context.get_executor(), body());
+  context.run_one();
+  cleat::dump_chains(context, waiting);
+  context.run();
+  BOOST_TEST_CONTEXT(waiting.str()) {
+    auto const lines = lines_of(waiting.str());
+    BOOST_REQUIRE(lines.size() == 5U);  // #2 is the relay, which has no name
+    BOOST_TEST(lines[1].find("#0 ") != std::string::npos);
+    BOOST_TEST(lines[1].find("hop") != std::string::npos);
+    BOOST_TEST(lines[3].find("sum(") != std::string::npos);
+    BOOST_TEST(lines[4].find("operator()") != std::string::npos);
+  }
+  BOOST_TEST_CONTEXT(after.str()) {
+    auto const lines = lines_of(after.str());
+    BOOST_REQUIRE(lines.size() == 2U);
+    BOOST_TEST(lines[1].find("operator()") != std::string::npos);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(goes_with_its_chain_while_it_waits) {

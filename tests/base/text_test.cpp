@@ -15,11 +15,18 @@ static_assert(sizeof(text<15>) == 16, "no heap, no pointer");
 static_assert(text<4>{"abcd"}.view() == "abcd", "usable in constant expressions");
 static_assert(text<4>{"abcde"}.view() == "abc~");
 
+namespace {
+
+constexpr text<4> shorter{"ab"};  // a constant has all its bytes
+
+}  // namespace
+
 BOOST_AUTO_TEST_CASE(is_empty_at_first) {
   text<8> const t;
   BOOST_TEST(t.empty());
   BOOST_TEST(t.size() == 0U);
   BOOST_TEST(t.view() == "");
+  BOOST_TEST(shorter.view() == "ab");
 }
 
 BOOST_AUTO_TEST_CASE(holds_what_fits_to_the_last_byte) {

@@ -3,14 +3,15 @@
 namespace cleat {
 
 std::string to_hex(bytes_view b) {
-  std::string out;
-  out.reserve(b.size() * 3);
+  std::string out(b.size() * 3, ' ');
+  std::size_t at = 0;
   for (std::byte const value : b) {
     auto const v = std::to_integer<unsigned>(value);
-    if (!out.empty()) out += ' ';
-    out += "0123456789abcdef"[v >> 4U];
-    out += "0123456789abcdef"[v & 15U];
+    out[at++] = "0123456789abcdef"[v >> 4U];
+    out[at++] = "0123456789abcdef"[v & 15U];
+    ++at;
   }
+  if (!out.empty()) out.pop_back();
   return out;
 }
 
