@@ -19,6 +19,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace asio = boost::asio;
@@ -478,6 +479,23 @@ BOOST_AUTO_TEST_CASE(budgets_are_per_peer_unless_one_is_shared) {
     }
     BOOST_TEST(s.attempts.size() == (shared ? 3U : 4U));
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_new_peer_without_room_for_its_budget_is_not_tried_again) {
+  world time{1};
+  script s;
+  retry_budget::settings one;
+  one.deposit = 0;
+  one.floor = 1;
+  auto service = retry(3).wait(fixed()).budget(one).peers_max(1) | scripted(s);
+  auto const attempts_for = [&](std::string_view peer) {
+    s.failures.assign(3, refused());
+    call c = time.new_call();
+    c.peer = peer;
+    return ask(time, service, c).error().attempts();
+  };
+  BOOST_TEST(attempts_for("a") == 2U);  // uses its budget up
+  BOOST_TEST(attempts_for("b") == 1U);
 }
 
 BOOST_AUTO_TEST_CASE(backoff_stays_within_its_bounds) {
