@@ -84,6 +84,27 @@ BOOST_AUTO_TEST_CASE(gives_the_first_success) {
   BOOST_TEST(s.attempts.size() == 3U);
 }
 
+BOOST_AUTO_TEST_CASE(what_succeeds_at_first_is_asked_once) {
+  world time{1};
+  script s;
+  auto service = retry(3).wait(fixed()) | scripted(s);
+  auto const r = ask(time, service, time.new_call());
+  BOOST_TEST((r && *r == "it done"));
+  BOOST_TEST(s.attempts.size() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(each_call_pays_into_the_budget_once) {
+  world time{1};
+  script s;
+  retry_budget::settings half;
+  half.deposit = 0.5;
+  half.floor = 0;
+  auto service = retry(3).wait(fixed()).budget(half) | scripted(s);
+  BOOST_TEST(ask(time, service, time.new_call()).has_value());
+  s.failures = {refused(), refused()};
+  BOOST_TEST(ask(time, service, time.new_call()).error().attempts() == 2U);
+}
+
 BOOST_AUTO_TEST_CASE(waits_twice_as_long_each_time) {
   world time{1};
   script s;
