@@ -302,6 +302,40 @@ BOOST_AUTO_TEST_CASE(a_late_failure_of_an_old_time_does_not_open_it_again) {
   BOOST_TEST((it.current() == circuit::state::closed));
 }
 
+BOOST_AUTO_TEST_CASE(a_late_success_of_an_old_time_neither_closes_it_nor_forgives_a_failure) {
+  circuit::settings s;
+  s.failures = 2;
+  circuit it{s};
+  time_point now{1h};
+  auto const fail_one = [&] { it.failed(it.admit(now).with, now); };
+  auto const late = it.admit(now);
+  auto const later = it.admit(now);
+  fail_one();
+  fail_one();
+  it.succeeded(late.with, now);
+  BOOST_TEST((it.current() == circuit::state::open));
+  now += 5s;
+  auto const trial = it.admit(now);
+  BOOST_TEST(trial.half_opened);
+  auto const much_later = it.admit(now);
+  BOOST_TEST(!much_later.let_through);
+  it.succeeded(later.with, now);
+  BOOST_TEST((it.current() == circuit::state::half_open));
+  BOOST_TEST(it.trials() == 1U);
+  it.succeeded(trial.with, now);
+  BOOST_TEST((it.current() == circuit::state::closed));
+
+  auto const before = it.admit(now);
+  fail_one();
+  fail_one();
+  now += 5s;
+  it.succeeded(it.admit(now).with, now);  // closed again
+  fail_one();
+  it.succeeded(before.with, now);
+  fail_one();
+  BOOST_TEST((it.current() == circuit::state::open));
+}
+
 namespace {
 
 circuit::settings in_a_row(unsigned failures, duration open_for, duration open_max) {

@@ -61,6 +61,7 @@ auto scripted(script& s) {
     auto const slept = co_await cleat::sleep_until(std::min(c.deadline(), c.now() + does.takes));
     --s.under_way;
     if (!slept) ++s.cancelled;
+    if (!slept && does.throws) throw std::logic_error{"cancelled"};
     if (!slept) co_return slept.error().with(certainty::maybe_executed);
     if (c.now() >= c.deadline()) co_return failure{kind::timed_out};
     if (does.throws) throw std::runtime_error{"no"};
@@ -346,6 +347,15 @@ BOOST_AUTO_TEST_CASE(an_exception_of_either_passes_when_the_other_has_ended) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(of_two_exceptions_the_first_passes) {
+  world time{1};
+  script s;
+  s.acts = {throws(1h), throws(20ms)};
+  auto service = hedge().after(50ms) | scripted(s);
+  BOOST_CHECK_THROW(static_cast<void>(ask(time, service)), std::runtime_error);
+  BOOST_TEST(s.cancelled == 1);
+}
+
 BOOST_AUTO_TEST_CASE(what_must_not_be_repeated_is_not_hedged) {
   world time{1};
   script s;
@@ -487,6 +497,23 @@ BOOST_AUTO_TEST_CASE(what_must_not_be_repeated_pays_nothing_into_the_budget) {
   BOOST_TEST(ask(time, service).has_value());
   BOOST_TEST(w.times(action::hedge_budget_empty) == 1);
   BOOST_TEST((w.seen.back().elapsed == 10ms));
+  BOOST_TEST(ask(time, service).has_value());
+  BOOST_TEST(w.times(action::hedge_sent) == 1);
+}
+
+BOOST_AUTO_TEST_CASE(a_call_that_cannot_be_hedged_yet_pays_into_the_budget) {
+  world time{1};
+  script s;
+  watcher w;
+  latency_window::settings one;
+  one.needed = 1;
+  retry_budget::settings half;
+  half.deposit = 0.5;
+  half.floor = 0;
+  auto service = cleat::observe(w) | hedge().quantile(one).budget(half) | scripted(s);
+  s.acts = {takes(10ms)};
+  BOOST_TEST(ask(time, service).has_value());
+  s.acts = {takes(1h), takes(1ms)};
   BOOST_TEST(ask(time, service).has_value());
   BOOST_TEST(w.times(action::hedge_sent) == 1);
 }

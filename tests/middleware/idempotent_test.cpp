@@ -548,6 +548,27 @@ BOOST_AUTO_TEST_CASE(of_those_that_joined_only_the_ones_that_may_ask_go_on) {
   BOOST_TEST(fifth.gave("it 2"));
 }
 
+BOOST_AUTO_TEST_CASE(of_several_that_may_ask_the_first_does_and_the_others_wait_for_it) {
+  world time{1};
+  script s;
+  s.takes = 5s;
+  auto service = idempotent() | scripted(s);
+  call const c = time.new_call();
+  call once = c;
+  once.repeatable = false;
+  asked first{time, service, c};
+  asked second{time, service, c};
+  asked third{time, service, c};
+  asked fourth{time, service, once};
+  time.run_for(1s);
+  first.cancel();
+  time.run_for(1min);
+  BOOST_TEST(second.gave("it 2"));
+  BOOST_TEST(third.gave("it 2"));
+  BOOST_TEST(fourth.failed(kind::shut_down, certainty::maybe_executed));
+  BOOST_TEST(s.asked.size() == 2U);
+}
+
 BOOST_AUTO_TEST_CASE(a_failure_of_the_peer_is_for_all_that_wait_with_the_worst_certainty) {
   world time{1};
   script s;
@@ -647,10 +668,19 @@ BOOST_AUTO_TEST_CASE(too_many_operations_under_way_are_too_many_and_joining_is_n
   BOOST_TEST(ask(time, service, time.new_call()).has_value());
 }
 
+BOOST_AUTO_TEST_CASE(an_operation_that_failed_is_under_way_no_more) {
+  world time{1};
+  script s;
+  s.failures = {failure{kind::refused, certainty::not_sent}};
+  auto service = idempotent().under_way_max(1) | scripted(s);
+  BOOST_TEST(!ask(time, service, time.new_call()).has_value());
+  BOOST_TEST(ask(time, service, time.new_call()).has_value());
+}
+
 BOOST_AUTO_TEST_CASE(calls_that_go_with_their_context_leave_nothing_in_the_way) {
   script s;
   s.takes = 1s;
-  auto service = idempotent() | scripted(s);
+  auto service = idempotent().under_way_max(1) | scripted(s);
   std::optional<call> c;
   std::deque<asked> all;
   for (bool const leave_while_waking : {false, true}) {
@@ -663,9 +693,10 @@ BOOST_AUTO_TEST_CASE(calls_that_go_with_their_context_leave_nothing_in_the_way) 
     if (leave_while_waking) all.front().cancel();
   }
   world time{2};
+  BOOST_TEST(ask(time, service, time.new_call()).has_value());
   call mine = time.new_call();
   mine.operation = c->operation;
-  BOOST_TEST(*ask(time, service, mine) == "it 3");
+  BOOST_TEST(*ask(time, service, mine) == "it 4");
 }
 
 BOOST_AUTO_TEST_CASE(no_operation_is_under_way_twice_nor_asked_again_once_it_has_an_answer) {

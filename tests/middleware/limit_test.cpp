@@ -4,6 +4,7 @@
 #include <cleat/conformance/middleware.hpp>
 #include <cleat/middleware/deadline.hpp>
 #include <cleat/middleware/limit.hpp>
+#include <cleat/middleware/observe.hpp>
 #include <cleat/middleware/retry.hpp>
 #include <cleat/observe/observe.hpp>
 #include <cleat/sim/world.hpp>
@@ -18,6 +19,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -248,6 +250,26 @@ BOOST_AUTO_TEST_CASE(one_peer_does_not_hold_up_another_unless_the_bound_is_share
     BOOST_TEST(a.succeeded());
     BOOST_TEST(b.succeeded() != one_for_all);
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_new_peer_for_whom_there_is_no_room_is_refused_and_told) {
+  world w{1};
+  peer p;
+  heard h;
+  auto service = cleat::observe(h) | limit(1).peers_max(1) | busy(p);
+  auto const call_to = [&](std::string_view who) {
+    call c = w.new_call();
+    c.peer = who;
+    return c;
+  };
+  asked known{w, service, call_to("a")};
+  w.run_for(0s);
+  asked stranger{w, service, call_to("b")};
+  w.run_for(1s);
+  BOOST_TEST(known.succeeded());
+  BOOST_TEST(stranger.failed_as(kind::overloaded));
+  BOOST_TEST(h.count(action::limit_rejected) == 1U);
+  BOOST_TEST(p.asked.size() == 1U);
 }
 
 BOOST_AUTO_TEST_CASE(a_cancelled_call_leaves_the_queue) {

@@ -19,6 +19,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace asio = boost::asio;
@@ -81,6 +82,27 @@ BOOST_AUTO_TEST_CASE(gives_the_first_success) {
   auto const r = ask(time, service, time.new_call());
   BOOST_TEST((r && *r == "it done"));
   BOOST_TEST(s.attempts.size() == 3U);
+}
+
+BOOST_AUTO_TEST_CASE(what_succeeds_at_first_is_asked_once) {
+  world time{1};
+  script s;
+  auto service = retry(3).wait(fixed()) | scripted(s);
+  auto const r = ask(time, service, time.new_call());
+  BOOST_TEST((r && *r == "it done"));
+  BOOST_TEST(s.attempts.size() == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(each_call_pays_into_the_budget_once) {
+  world time{1};
+  script s;
+  retry_budget::settings half;
+  half.deposit = 0.5;
+  half.floor = 0;
+  auto service = retry(3).wait(fixed()).budget(half) | scripted(s);
+  BOOST_TEST(ask(time, service, time.new_call()).has_value());
+  s.failures = {refused(), refused()};
+  BOOST_TEST(ask(time, service, time.new_call()).error().attempts() == 2U);
 }
 
 BOOST_AUTO_TEST_CASE(waits_twice_as_long_each_time) {
@@ -478,6 +500,23 @@ BOOST_AUTO_TEST_CASE(budgets_are_per_peer_unless_one_is_shared) {
     }
     BOOST_TEST(s.attempts.size() == (shared ? 3U : 4U));
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_new_peer_without_room_for_its_budget_is_not_tried_again) {
+  world time{1};
+  script s;
+  retry_budget::settings one;
+  one.deposit = 0;
+  one.floor = 1;
+  auto service = retry(3).wait(fixed()).budget(one).peers_max(1) | scripted(s);
+  auto const attempts_for = [&](std::string_view peer) {
+    s.failures.assign(3, refused());
+    call c = time.new_call();
+    c.peer = peer;
+    return ask(time, service, c).error().attempts();
+  };
+  BOOST_TEST(attempts_for("a") == 2U);  // uses its budget up
+  BOOST_TEST(attempts_for("b") == 1U);
 }
 
 BOOST_AUTO_TEST_CASE(backoff_stays_within_its_bounds) {

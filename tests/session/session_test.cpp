@@ -1765,6 +1765,72 @@ BOOST_AUTO_TEST_CASE(who_half_closes_gets_what_was_said_by_the_reader_itself) {
   BOOST_TEST(f.heard() == strings{"lamp"}, each);
 }
 
+BOOST_AUTO_TEST_CASE(who_only_asks_ends_at_once_when_the_peer_says_nothing_more) {
+  one_end f;
+  f.wire.take_nothing();
+  auto body = [&]() -> task<> {
+    environment& env = co_await cleat::this_chain::environment;
+    reply r = unasked();
+    scope beside{env};
+    beside.spawn(f.ask("lamp", r));
+    co_await f.pause();
+    f.wire.end(failure{kind::closed});
+    co_await beside.join();
+    co_await f.pause();
+    BOOST_TEST(failed(r, kind::closed, certainty::not_sent));
+    BOOST_TEST(f.s.ended());
+  };
+  f.run(body());
+}
+
+BOOST_AUTO_TEST_CASE(a_request_on_which_respond_closes_is_not_served) {
+  one_end f;
+  int served = 0;
+  f.s.respond = [&](message const&) { f.s.close(); };
+  f.s.serve = [&](message m) -> task<result<message>> {
+    ++served;
+    co_return message::ack(m, true);
+  };
+  auto body = [&]() -> task<> {
+    f.wire.say(framed(message::turn("lamp", "0123456789abcdef", true)));
+    co_await f.pause();
+    BOOST_TEST(f.s.ended());
+    BOOST_TEST(served == 0);
+  };
+  f.run(body());
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_is_told_with_what_it_means) {
+  class answers final : public cleat::event_table {
+   public:
+    answers() {
+      set_self(this);
+      set<cleat::frame_received>([](void const* self, cleat::frame_received const& e) noexcept {
+        static_cast<answers const*>(self)->all.emplace_back(
+            e.error == nullptr ? "success" : std::string{to_string(e.error->why())});
+      });
+    }
+    mutable strings all;
+  };
+  answers told;
+  one_end f;
+  auto body = [&]() -> task<> {
+    environment& env = co_await cleat::this_chain::environment;
+    for (bool const refuses : {false, true}) {
+      reply r = unasked();
+      scope beside{env};
+      beside.spawn(f.ask("lamp", r, 5s, &told));
+      co_await f.pause();
+      message const q = f.messages().back();
+      f.wire.say(framed(refuses ? message::nack(q, "no") : message::ack(q, true)));
+      co_await beside.join();
+      BOOST_TEST(r.has_value() == !refuses);
+    }
+  };
+  f.run(body());
+  BOOST_TEST(told.all == (strings{"success", "rejected"}), each);
+}
+
 BOOST_AUTO_TEST_CASE(its_end_is_told_once_with_its_peer_and_its_reason) {
   class ends final : public cleat::event_table {
    public:

@@ -46,7 +46,10 @@ class witness {
     if (missing) ++frames_after_the_call;
     count(e.summed, e.as == cleat::verdict::unmatched || e.as == cleat::verdict::request);
   }
-  void on(cleat::decode_failed const& e) noexcept { count(e.summed, true); }
+  void on(cleat::decode_failed const& e) noexcept {
+    with_a_call += e.of != nullptr ? 1U : 0U;
+    count(e.summed, true);
+  }
   void on(cleat::push_dropped const& e) noexcept {
     summed_drops += e.summed ? 1U : 0U;
     ++drops;
@@ -66,6 +69,7 @@ class witness {
 
   std::size_t told = 0;
   std::size_t summed = 0;
+  std::size_t with_a_call = 0;
   std::size_t drops = 0;
   std::size_t summed_drops = 0;
   std::size_t frames_after_the_call = 0;
@@ -230,6 +234,33 @@ BOOST_AUTO_TEST_CASE(a_call_that_times_out_says_that_frames_were_passed_over) {
   BOOST_TEST(r.error().message() ==
              "timed out (passed over 2 stray frames); the peer may have acted");
   BOOST_TEST((f.time.elapsed() == 5s));
+
+  fixture silent;
+  auto const none = silent.asks([](message) -> task<> { co_return; });
+  BOOST_REQUIRE(!none.has_value());
+  BOOST_TEST(none.error().message() == "timed out; the peer may have acted");
+}
+
+BOOST_AUTO_TEST_CASE(a_frame_that_cannot_be_read_is_told_with_the_call_if_there_is_exactly_one) {
+  for (std::size_t const calls : {0U, 1U, 2U}) {
+    for (bool const behind_one_that_was_given_up : {false, true}) {
+      fixture f;
+      auto body = [&]() -> task<> {
+        environment& env = co_await cleat::this_chain::environment;
+        scope beside{env};
+        std::vector<reply> replies(3, reply{failure{kind::invalid}});
+        if (behind_one_that_was_given_up) co_await f.ask(replies[2], 1ms);
+        for (std::size_t i = 0; i < calls; ++i) beside.spawn(f.ask(replies[i], 1s));
+        co_await f.pause(1ms);
+        f.says(framed(""));
+        co_await beside.join();
+        co_await f.pause(1ms);
+      };
+      f.run(body());
+      BOOST_TEST(f.seen.told == 1U);
+      BOOST_TEST(f.seen.with_a_call == (calls == 1 ? 1U : 0U));
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE(an_answer_with_our_number_that_names_another_device_is_an_answer) {
@@ -321,6 +352,17 @@ BOOST_AUTO_TEST_CASE(tells_of_ten_and_then_sums_up_once_a_second_and_at_the_end)
   BOOST_TEST(f.seen.peer == "DEVICE123");
 }
 
+BOOST_AUTO_TEST_CASE(sums_up_nothing_at_the_end_when_each_was_told) {
+  fixture f;
+  auto body = [&]() -> task<> {
+    f.says(times(10, stray));
+    co_await f.pause(1ms);
+  };
+  f.run(body());
+  BOOST_TEST(f.seen.told == 10U);
+  BOOST_TEST(f.seen.summaries.empty());
+}
+
 BOOST_AUTO_TEST_CASE(an_unread_push_that_is_dropped_is_told_of_like_a_stray_frame) {
   session_options options;
   options.pushes_max = 3;
@@ -373,6 +415,29 @@ BOOST_AUTO_TEST_CASE(a_frame_of_use_begins_the_row_anew) {
   };
   f.run(body());
   BOOST_TEST(f.seen.told + f.seen.summed == 20'000U);
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_is_of_use_also_when_nobody_waits_for_it_any_more) {
+  session_options options;
+  options.stray_frames_max = 5;
+  for (bool const late : {false, true}) {
+    fixture f{options};
+    auto body = [&]() -> task<> {
+      environment& env = co_await cleat::this_chain::environment;
+      scope beside{env};
+      reply r{failure{kind::invalid}};
+      beside.spawn(f.ask(r, 10ms));
+      co_await f.pause(1ms);
+      message const q = f.heard();
+      co_await f.pause(late ? 20ms : 1ms);
+      f.says(times(4, stray) + framed(message::ack(q, true)) + times(4, stray));
+      co_await beside.join();
+      co_await f.pause(1ms);
+      BOOST_TEST(r.has_value() == !late);
+      BOOST_TEST(!f.client.ended());
+    };
+    f.run(body());
+  }
 }
 
 BOOST_AUTO_TEST_CASE(decodes_nothing_more_once_the_only_call_has_ended) {

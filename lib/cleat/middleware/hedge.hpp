@@ -37,7 +37,6 @@ class race {
   }
   void threw(std::exception_ptr what) noexcept {
     if (!thrown_) thrown_ = std::move(what);
-    --under_way_;
     news.set();
   }
 

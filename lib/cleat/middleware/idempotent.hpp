@@ -172,7 +172,6 @@ class operations<Response>::seat {
   void remove() noexcept {
     (before_ != nullptr ? before_->after_ : flight_->first) = after_;
     (after_ != nullptr ? after_->before_ : flight_->last) = before_;
-    before_ = after_ = nullptr;
     if (!repeatable_) --flight_->only_once;
   }
 

@@ -530,11 +530,8 @@ class session {
       watch_stall(true);
       auto const ready = co_await stream_.writable();
       watch_stall(false);
+      if (!ready) end(ready.error());
       if (ended_) break;
-      if (!ready) {
-        end(ready.error());
-        break;
-      }
       writing_ = false;
       hand_over();
       writing_ = true;
@@ -575,7 +572,7 @@ class session {
       bytes_view const got{lent.span().first(*n)};
       if (rest_.empty()) {
         std::size_t const used = take(got, now);
-        if (!ended_) append(rest_, got.subspan(used));
+        append(rest_, got.subspan(used));
       } else {
         append(rest_, got);
         take_rest(now);
