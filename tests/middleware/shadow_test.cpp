@@ -80,13 +80,17 @@ struct watcher {
   using listens_to = cleat::event_list<cleat::layer_acted>;
   void on(cleat::layer_acted const& e) noexcept {
     ++seen[e.what];
-    if (e.why != nullptr) why = e.why->why();
+    if (e.why != nullptr) {
+      why = e.why->why();
+      detail = e.why->detail();
+    }
     elapsed = e.elapsed;
     peer = e.of.peer;
   }
   int count(action a) { return seen[a]; }
   std::map<action, int> seen;
   kind why{};
+  std::string detail;
   duration elapsed{};
   std::string peer;
 };
@@ -253,6 +257,7 @@ BOOST_AUTO_TEST_CASE(compares_as_it_is_told_and_a_comparison_that_throws_harms_n
     time.run_for(1s);
     BOOST_TEST(w.count(action::shadow_differed) == 0);
     BOOST_TEST(w.count(action::shadow_failed) == (throws ? 1 : 0));
+    BOOST_TEST(w.detail == (throws ? "the comparison threw" : ""));
   }
 }
 
@@ -306,6 +311,7 @@ BOOST_AUTO_TEST_CASE(a_mirror_that_throws_or_hangs_harms_nobody) {
   time.run_for(1s);
   BOOST_TEST(w.count(action::shadow_failed) == 1);
   BOOST_TEST((w.why == kind::invalid));
+  BOOST_TEST(w.detail == "the mirror threw");
 
   mirror.throws = false;
   mirror.takes = 1h;

@@ -104,9 +104,12 @@ class Program:
                 f'exit code: {self.process.poll()}')
 
     def wait_until(self, condition, what, seconds=LONG):
+        until = time.monotonic() + seconds
         with self._changed:
-            if not self._changed.wait_for(lambda: condition() or self._over(), seconds):
-                raise AssertionError(f'waited {seconds} s in vain for: {what}\n{self.said()}')
+            while not condition() and not self._over():
+                if time.monotonic() > until:
+                    raise AssertionError(f'waited {seconds} s in vain for: {what}\n{self.said()}')
+                self._changed.wait(0.05)  # what it writes into a file nobody tells
         if not condition():
             raise AssertionError(f'it ended, and there was not: {what}\n{self.said()}')
 

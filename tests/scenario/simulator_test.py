@@ -258,6 +258,7 @@ class Simulator(programs.Scenario):
             for n in '23':
                 self.assertEqual(self.ask(s, msg_id=n * 16, state=False)[0]['opcode'], 'nack')
             self.assertIs(self.ask(s, opcode='status')[0]['state'], True)
+            s.wait_until(lambda: s.err_lines, 'a sentence about the ledger')
             self.assertEqual(len(s.err_lines), 1, s.said())
             self.assertRegex(s.err_lines[0], f'ledger.*{re.escape(str(ledger))}')
 
