@@ -26,9 +26,11 @@ class timed_leaf final : public detail::asio_leaf_base<Operation, Results...> {
 
  private:
   void begin(bool cancelled) override {
-    timeout_.set(
-        this->env().executor(), deadline_,
-        [](void* self) { static_cast<timed_leaf*>(self)->expire(); }, this);
+    if (!cancelled) {
+      timeout_.set(
+          this->env().executor(), deadline_,
+          [](void* self) { static_cast<timed_leaf*>(self)->expire(); }, this);
+    }
     base::begin(cancelled);
   }
   void expire() {
